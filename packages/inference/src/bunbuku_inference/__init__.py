@@ -1,0 +1,36 @@
+"""One way to ask a language model: transformers in process, vLLM, or any OpenAI-compatible server.
+
+    with open_model(TransformersEngine(), Path("runs/out/tiny/hf"), cache=Path("answers.sqlite")) as model:
+        answers = model.generate([Request(prompt="昔々、")])
+        scores = model.score([ScoreRequest(completion="昔々、あるところに")])
+        print(model.meter)
+
+`request` holds the values, `engine` the engines, `model` what joins an engine to the `cache` and the `meter`; each engine
+is one edge module (`hf`, `vllm`, `openai`), imported when a model is opened. Importing this package is cheap.
+"""
+
+from bunbuku_inference.engine import AnyEngine, OpenAIEngine, TransformersEngine, VllmEngine
+from bunbuku_inference.errors import EngineError, RequestsFailed
+from bunbuku_inference.meter import Meter
+from bunbuku_inference.model import Model, open_model
+from bunbuku_inference.request import Answer, Failure, Message, Prompt, Request, Sampling, Score, ScoreRequest
+
+__all__ = [
+    "Answer",
+    "AnyEngine",
+    "EngineError",
+    "Failure",
+    "Message",
+    "Meter",
+    "Model",
+    "OpenAIEngine",
+    "Prompt",
+    "Request",
+    "RequestsFailed",
+    "Sampling",
+    "Score",
+    "ScoreRequest",
+    "TransformersEngine",
+    "VllmEngine",
+    "open_model",
+]
