@@ -1,0 +1,52 @@
+"""Typed, content-addressed manifests: the only thing the bunbuku stages share."""
+
+from bunbuku_contracts.architecture import Architecture, Experts, RouterNormalization
+from bunbuku_contracts.artifact import Artifact, load
+from bunbuku_contracts.draft import Draft
+from bunbuku_contracts.errors import ArtifactError, BunbukuError, ConfigError, RecipeDrift
+from bunbuku_contracts.kinds import Checkpoint, Corpus, Dialogues, Preferences, Report, Tokenizer, Tokens
+from bunbuku_contracts.lineage import Node, lineage
+from bunbuku_contracts.manifest import Config, File, Manifest, Recipe, Run, RunSettings, Spec
+from bunbuku_contracts.models import register_hf_models
+from bunbuku_contracts.sections import Curve, Picture, Section, Table, read_sections, write_sections
+from bunbuku_contracts.stage import Stage, View, stage, view
+
+__all__ = [
+    "Architecture",
+    "Artifact",
+    "ArtifactError",
+    "BunbukuError",
+    "Checkpoint",
+    "Config",
+    "ConfigError",
+    "Corpus",
+    "Curve",
+    "Dialogues",
+    "Draft",
+    "Experts",
+    "File",
+    "Manifest",
+    "Node",
+    "Picture",
+    "Preferences",
+    "Recipe",
+    "RecipeDrift",
+    "Report",
+    "RouterNormalization",
+    "Run",
+    "RunSettings",
+    "Section",
+    "Spec",
+    "Stage",
+    "Table",
+    "Tokenizer",
+    "Tokens",
+    "View",
+    "lineage",
+    "load",
+    "read_sections",
+    "register_hf_models",
+    "stage",
+    "view",
+    "write_sections",
+]

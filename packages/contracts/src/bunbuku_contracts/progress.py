@@ -1,0 +1,94 @@
+"""Progress over anything long: a live bar on a terminal, one line a minute in a log."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sized
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+LINE_SECONDS = 60.0
+"""How often a line is written where there is no terminal."""
+
+_logger = logging.getLogger(__name__)
+_bars: Progress | None = None
+
+
+def track[T](items: Iterable[T], *, unit: str, label: str, total: int | None = None) -> Iterator[T]:
+    """`items`, one by one, while people are told how far along they are.
+
+    Args:
+        items: What is worked through.
+        unit: What is counted, in the plural: `documents`.
+        label: What is being done.
+        total: How many there will be, if `items` does not know its length.
+    """
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    return _bar(items, unit, label, total) if sys.stderr.isatty() else _lines(items, unit, label, total)
+
+
+def _bar[T](items: Iterable[T], unit: str, label: str, total: int | None) -> Iterator[T]:
+    global _bars  # a terminal has room for one live display: trackers inside one another share it
+    outermost = _bars is None
+    bars = _bars = _bars or Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}  {task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    if outermost:
+        bars.start()
+    task = bars.add_task(label, total=total, unit=unit, rate="")
+    try:
+        yield from _count(items, bars, task)
+    finally:
+        bars.remove_task(task)
+        if outermost:
+            bars.stop()
+            _bars = None
+
+
+def _count[T](items: Iterable[T], bars: Progress, task: TaskID) -> Iterator[T]:
+    started = shown = time.monotonic()
+    pending = done = 0
+    for item in items:
+        yield item
+        pending += 1
+        now = time.monotonic()
+        if now - shown > 0.1:
+            done, shown = done + pending, now
+            bars.update(task, advance=pending, rate=f"{done / (now - started):,.0f}/s")
+            pending = 0
+
+
+def _lines[T](items: Iterable[T], unit: str, label: str, total: int | None) -> Iterator[T]:
+    started = told = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - told >= LINE_SECONDS:
+            told = now
+            _logger.info("%s", line(done, total, now - started, unit=unit, label=label))
+
+
+def line(done: int, total: int | None, seconds: float, *, unit: str, label: str) -> str:
+    """One line of progress.
+
+    >>> line(1200, 3600, 60.0, unit="documents", label="corpus.clean")
+    'corpus.clean: 1,200 of 3,600 documents (33 %), 20.0/s, 2 min left'
+    >>> line(1200, None, 60.0, unit="documents", label="corpus.clean")
+    'corpus.clean: 1,200 documents, 20.0/s'
+    """
+    rate = done / seconds if seconds else 0.0
+    if total is None or not rate:
+        return f"{label}: {done:,} {unit}, {rate:,.1f}/s"
+    left = (total - done) / rate
+    return (
+        f"{label}: {done:,} of {total:,} {unit} ({done / total:.0%}), {rate:,.1f}/s, ".replace("%)", " %)")
+        + f"{left / 60:.0f} min left"
+    )
