@@ -1,0 +1,219 @@
+"""What a trainer sees of a dialogue: token ids, and which of them are trained.
+
+The tokenizer's chat template renders a dialogue and marks, with `{% generation %}`, what the assistant said, end token
+included. That divides the text into *pieces*, given or said. Pieces are tokenised one by one and laid end to end, so
+
+- the ids before an answer are those that inference computes for the prompt alone,
+- no token straddles a border, whatever stands next to it, and
+- text that merely looks like the template's opens no answer.
+
+Only what is said is trained. Every row that is read is trained, held out or dropped, and counted as such.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, pairwise
+from typing import Literal, NamedTuple
+
+from bunbuku_contracts import BunbukuError
+
+IGNORED = -100
+"""The label of a token that is not trained, as PyTorch's cross entropy has it."""
+
+type Encode = Callable[[str], Sequence[int]]
+type Render = Callable[[Sequence["Message"]], "Rendered"]
+
+
+class Message(NamedTuple):
+    """One turn."""
+
+    role: Literal["system", "user", "assistant"] | str
+    content: str
+
+
+class Piece(NamedTuple):
+    """A stretch of a rendered dialogue."""
+
+    text: str
+    said: bool
+    """Whether the assistant said it."""
+
+
+class Rendered(NamedTuple):
+    """A dialogue as text, with the character ranges that the assistant said."""
+
+    text: str
+    said: Sequence[tuple[int, int]]
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """The text divided where the assistant begins and ends; empty pieces are left out.
+
+        >>> Rendered("問い:答え。", [(3, 6)]).pieces
+        (Piece(text='問い:', said=False), Piece(text='答え。', said=True))
+        """
+        borders = [0, *chain.from_iterable(self.said), len(self.text)]
+        cut = (Piece(self.text[start:end], said=index % 2 == 1) for index, (start, end) in enumerate(pairwise(borders)))
+        return tuple(piece for piece in cut if piece.text)
+
+
+class Dialogue(NamedTuple):
+    """A row of a dialogues artifact, as far as training needs it."""
+
+    id: str
+    messages: Sequence[Message]
+
+
+class Preference(NamedTuple):
+    """A row of a preferences artifact, as far as training needs it."""
+
+    id: str
+    prompt: Sequence[Message]
+    chosen: str
+    rejected: str
+
+
+class Example(NamedTuple):
+    """A dialogue as ids; `labels` repeats the id where it is trained and is -100 elsewhere."""
+
+    input_ids: list[int]
+    labels: list[int]
+
+    @property
+    def trained(self) -> int:
+        """How many of its tokens are trained."""
+        return len(self.labels) - self.labels.count(IGNORED)
+
+
+class Pair(NamedTuple):
+    """A preference as ids: two answers to one prompt."""
+
+    prompt_ids: list[int]
+    chosen_ids: list[int]
+    rejected_ids: list[int]
+
+
+@dataclass
+class Prepared[T]:
+    """Rows ready for a trainer, and what became of every row that was read."""
+
+    train: list[T] = field(default_factory=list)
+    held_out: list[T] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def keep(self, row: T, *, held_out: bool) -> None:
+        """Add a row to one side and count it."""
+        (self.held_out if held_out else self.train).append(row)
+        self.counts["held_out" if held_out else "train"] += 1
+
+    def check(self, what: str) -> None:
+        """Raise unless there is something to train on."""
+        if not self.train:
+            found = ", ".join(f"{count} {name}" for name, count in sorted(self.counts.items())) or "none at all"
+            raise BunbukuError(
+                f"no {what} are left to train on ({found})",
+                hint="look at `max_tokens` and `held_out_share`, and at the roles of the rows",
+            )
+
+
+def is_held_out(id: str, share: float) -> bool:
+    """Whether a row of this id is kept from training, by the hash of the id alone.
+
+    A row stays on its side whatever is added to the data; `share` of all ids are held out.
+
+    >>> [is_held_out(id, 0.5) for id in ("春", "夏", "秋", "冬")]
+    [False, False, True, True]
+    """
+    digest = hashlib.sha256(id.encode()).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64
+
+
+def prepare_dialogues(
+    rows: Iterable[Dialogue], render: Render, encode: Encode, *, max_tokens: int, held_out_share: float
+) -> Prepared[Example]:
+    """Examples of at most `max_tokens`, of which every trained token belongs to a whole answer.
+
+    A longer dialogue is cut after the last answer that fits (`truncated`), or dropped if none does
+    (`dropped.too_long`); one without an answer is dropped (`dropped.no_answer`).
+    """
+    prepared = Prepared[Example]()
+    for row in rows:
+        prepared.counts["seen"] += 1
+        check_roles(row.id, row.messages)
+        whole = [(encode(text), said) for text, said in render(row.messages).pieces]
+        if not any(said for _, said in whole):
+            prepared.counts["dropped.no_answer"] += 1
+            continue
+        kept = cut_after_answer(whole, max_tokens)
+        if not kept:
+            prepared.counts["dropped.too_long"] += 1
+            continue
+        prepared.counts["truncated"] += len(kept) < len(whole)
+        example = Example(
+            [id for ids, _ in kept for id in ids],
+            [id if said else IGNORED for ids, said in kept for id in ids],
+        )
+        prepared.keep(example, held_out=is_held_out(row.id, held_out_share))
+    prepared.check("dialogues")
+    return prepared
+
+
+def prepare_preferences(
+    rows: Iterable[Preference], render: Render, encode: Encode, *, max_tokens: int, held_out_share: float
+) -> Prepared[Pair]:
+    """Pairs of which prompt and either answer have at most `max_tokens`; a longer one is dropped (`dropped.too_long`).
+
+    An answer is never cut: a cut answer is another answer, and nobody preferred that one.
+    """
+    prepared = Prepared[Pair]()
+    for row in rows:
+        prepared.counts["seen"] += 1
+        if row.chosen == row.rejected:
+            raise BunbukuError(
+                f"preference {row.id!r} has the same text as its chosen and its rejected answer, {row.chosen!r}",
+                hint="leave that row out: there is nothing to prefer",
+            )
+        prompt_ids, chosen_ids = _answer_ids(row, row.chosen, render, encode)
+        _, rejected_ids = _answer_ids(row, row.rejected, render, encode)
+        if len(prompt_ids) + max(len(chosen_ids), len(rejected_ids)) > max_tokens:
+            prepared.counts["dropped.too_long"] += 1
+            continue
+        prepared.keep(Pair(prompt_ids, chosen_ids, rejected_ids), held_out=is_held_out(row.id, held_out_share))
+    prepared.check("preferences")
+    return prepared
+
+
+def cut_after_answer[T: Sequence[int]](pieces: Sequence[tuple[T, bool]], max_tokens: int) -> list[tuple[T, bool]]:
+    """All pieces if they fit, else the longest beginning that fits and ends with an answer, else none."""
+    total, end = 0, 0
+    for index, (ids, said) in enumerate(pieces):
+        total += len(ids)
+        if total > max_tokens:
+            return list(pieces[:end])
+        if said:
+            end = index + 1
+    return list(pieces)
+
+
+def check_roles(id: str, messages: Sequence[Message]) -> None:
+    """Raise unless an optional system turn is followed by user and assistant in turn."""
+    turns = messages[1:] if messages and messages[0].role == "system" else messages
+    for index, message in enumerate(turns):
+        expected = "assistant" if index % 2 else "user"
+        if message.role != expected:
+            raise BunbukuError(
+                f"dialogue {id!r}: turn {index + 1} is of {message.role!r}, not of {expected!r}",
+                hint="an optional system turn comes first, then user and assistant take turns, the user first",
+            )
+
+
+def _answer_ids(row: Preference, answer: str, render: Render, encode: Encode) -> tuple[list[int], list[int]]:
+    """The ids before an answer, and the ids of the answer with its end token."""
+    messages = [*row.prompt, Message("assistant", answer)]
+    check_roles(row.id, messages)
+    pieces = render(messages).pieces
+    last = max(index for index, piece in enumerate(pieces) if piece.said)
+    before = [id for piece in pieces[:last] for id in encode(piece.text)]
+    return before, list(encode(pieces[last].text))

@@ -1,0 +1,76 @@
+"""What a training run leaves behind for people: metrics in the manifest, curves and a table in `sections.json`."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bunbuku_contracts import Curve, Draft, Section, Table, write_sections
+
+_SHOWN = {
+    "loss": "training loss",
+    "held_out/loss": "held-out loss",
+    "held_out/accuracy": "held-out accuracy",
+    "held_out/margin": "held-out reward margin",
+    "rewards/margins": "training reward margin",
+    "aux_loss": "load-balancing loss",
+}
+_ROWS = ("seen", "train", "held_out", "truncated", "dropped.no_answer", "dropped.too_long")
+
+type Point = dict[str, float]
+
+
+@dataclass
+class Training:
+    """How a training run went: points in their order, each with its `step`."""
+
+    steps: int
+    seconds: float
+    """Spent on steps by the process that ended it, evaluations left out."""
+    points: list[Point] = field(default_factory=list)
+
+    def curve(self, name: str) -> tuple[tuple[float, float], ...]:
+        """Step and value of every point of one quantity.
+
+        >>> Training(2, 1.0, [{"step": 1, "loss": 3.5}, {"step": 2, "held_out/loss": 3.0}]).curve("loss")
+        ((1, 3.5),)
+        """
+        return tuple((point["step"], point[name]) for point in self.points if name in point)
+
+
+def report(draft: Draft, training: Training, counts: Counter[str], tokens: Mapping[str, int], *, title: str) -> None:
+    """Put the run's numbers into the draft's metrics, and its table and curves into `sections.json`."""
+    draft.metrics |= {f"rows.{name}": float(counts[name]) for name in _ROWS}
+    draft.metrics |= {f"tokens.{name}": float(count) for name, count in tokens.items()}
+    draft.metrics |= {"steps": float(training.steps)} | _ends(training) | _speed(training)
+    write_sections(draft, [_section(training, counts, tokens, title)])
+
+
+def _ends(training: Training) -> dict[str, float]:
+    """The first and the last value of every curve that is shown."""
+    found: dict[str, float] = {}
+    for name in _SHOWN:
+        if curve := training.curve(name):
+            dotted = name.replace("/", ".")
+            found |= {f"{dotted}.start": curve[0][1], f"{dotted}.end": curve[-1][1]}
+    return found
+
+
+def _speed(training: Training) -> dict[str, float]:
+    """Tokens a second, padding not counted; the trainer counts those of its own process."""
+    counted = training.curve("num_tokens")
+    return {"seconds": training.seconds} | (
+        {"tokens_per_second": counted[-1][1] / training.seconds} if counted and training.seconds else {}
+    )
+
+
+def _section(training: Training, counts: Counter[str], tokens: Mapping[str, int], title: str) -> Section:
+    rows = [("rows " + name.replace("_", " ").replace(".", ": "), counts[name]) for name in _ROWS]
+    rows += [("tokens " + name.replace("_", " "), count) for name, count in tokens.items()]
+    rows += [("steps", training.steps)]
+    curves = [
+        Curve(name=label, x_label="step", y_label=label, points=training.curve(name))
+        for name, label in _SHOWN.items()
+        if training.curve(name)
+    ]
+    table = Table(columns=("what", "count"), rows=tuple(rows), caption="What was read and what was trained on")
+    return Section(title=title, tables=(table,), curves=tuple(curves))

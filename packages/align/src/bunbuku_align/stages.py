@@ -1,0 +1,124 @@
+"""The stages: read, train or merge, write. What is decided is decided in the modules beside."""
+
+from bunbuku_contracts import Artifact, ArtifactError, Checkpoint, ConfigError, Dialogues, Draft, Preferences, stage
+
+from bunbuku_align.examples import prepare_dialogues, prepare_preferences
+from bunbuku_align.parquet import read_dialogues, read_preferences
+from bunbuku_align.reporting import report
+from bunbuku_align.run import ANYWHERE, AlignRun
+from bunbuku_align.training import DpoConfig, MergeConfig, SftConfig, TrainingConfig
+
+
+@stage("align.sft", revision=1, resumable=True, bitwise=False)
+def sft(
+    draft: Draft,
+    config: SftConfig,
+    checkpoint: Artifact[Checkpoint],
+    dialogues: Artifact[Dialogues],
+    *,
+    run: AlignRun = ANYWHERE,
+) -> Checkpoint:
+    """Teach a model to answer: supervised fine-tuning of a LoRA adapter on dialogues.
+
+    The checkpoint is one in Hugging Face format, dense or with experts. The chat template of its tokenizer says what of
+    a dialogue is the assistant's, and only that is trained. An adapter comes out; `merge` folds it into the weights.
+    """
+    from bunbuku_align.template import ChatTokenizer
+    from bunbuku_align.trl import train_sft
+
+    _check(checkpoint, config)
+    chat = ChatTokenizer(checkpoint.dir)
+    rows = draft.track(read_dialogues(dialogues), unit="dialogues", label="align.sft: tokenising")
+    prepared = prepare_dialogues(
+        rows, chat.render, chat.encode, max_tokens=config.max_tokens, held_out_share=config.held_out_share
+    )
+    tokens = {
+        "train": sum(len(row.input_ids) for row in prepared.train),
+        "answers": sum(row.trained for row in prepared.train),
+    }
+    training = train_sft(draft, config, checkpoint.dir, prepared, chat, run)
+    report(draft, training, prepared.counts, tokens, title="Supervised fine-tuning")
+    return checkpoint.spec.model_copy(update={"format": "peft", "chat": True})
+
+
+@stage("align.dpo", revision=1, resumable=True, bitwise=False)
+def dpo(
+    draft: Draft,
+    config: DpoConfig,
+    checkpoint: Artifact[Checkpoint],
+    preferences: Artifact[Preferences],
+    *,
+    run: AlignRun = ANYWHERE,
+) -> Checkpoint:
+    """Teach a model to prefer: direct preference optimisation of a LoRA adapter on pairs of answers.
+
+    The checkpoint, in Hugging Face format, is where training starts and what it is held near; usually it has been
+    through `sft` and `merge`. An adapter comes out; `merge` folds it into the weights.
+    """
+    from bunbuku_align.template import ChatTokenizer
+    from bunbuku_align.trl import train_dpo
+
+    _check(checkpoint, config)
+    chat = ChatTokenizer(checkpoint.dir)
+    rows = draft.track(read_preferences(preferences), unit="pairs", label="align.dpo: tokenising")
+    prepared = prepare_preferences(
+        rows, chat.render, chat.encode, max_tokens=config.max_tokens, held_out_share=config.held_out_share
+    )
+    tokens = {
+        "chosen": sum(len(row.chosen_ids) for row in prepared.train),
+        "rejected": sum(len(row.rejected_ids) for row in prepared.train),
+    }
+    training = train_dpo(draft, config, checkpoint.dir, prepared, chat, run)
+    report(draft, training, prepared.counts, tokens, title="Preference optimisation")
+    return checkpoint.spec.model_copy(update={"format": "peft", "chat": True})
+
+
+@stage("align.merge", revision=1, bitwise=False)
+def merge(
+    draft: Draft, config: MergeConfig, checkpoint: Artifact[Checkpoint], adapter: Artifact[Checkpoint]
+) -> Checkpoint:
+    """Fold an adapter into the weights it was trained on.
+
+    Every changed weight becomes W + alpha/rank · B·A; all other tensors, their names and the tokenizer stay as they are,
+    byte for byte. Memory holds one tensor at a time.
+    """
+    from bunbuku_align.merging import fold_in
+
+    _check_hf(checkpoint)
+    _check_base(checkpoint, adapter)
+    fold_in(draft, checkpoint, adapter)
+    return checkpoint.spec.model_copy(update={"chat": checkpoint.spec.chat or adapter.spec.chat})
+
+
+def _check(checkpoint: Artifact[Checkpoint], config: TrainingConfig) -> None:
+    """Raise if the checkpoint cannot be trained as asked, before anything is loaded."""
+    _check_hf(checkpoint)
+    positions = checkpoint.spec.architecture.max_positions
+    if config.max_tokens > positions:
+        raise ConfigError(
+            f"`max_tokens` {config.max_tokens} is more than the {positions} positions of {checkpoint.dir}",
+            hint=f"take at most {positions}",
+        )
+
+
+def _check_hf(checkpoint: Artifact[Checkpoint]) -> None:
+    if checkpoint.spec.format != "hf":
+        raise ArtifactError(
+            f"{checkpoint.dir} is a checkpoint of format {checkpoint.spec.format!r}, not 'hf'",
+            hint="`bunbuku-pretrain export` makes one from 'megatron', `bunbuku-align merge` from 'peft'",
+        )
+
+
+def _check_base(checkpoint: Artifact[Checkpoint], adapter: Artifact[Checkpoint]) -> None:
+    """Raise unless the adapter was trained on this very checkpoint."""
+    if adapter.spec.format != "peft":
+        raise ArtifactError(
+            f"{adapter.dir} is a checkpoint of format {adapter.spec.format!r}, not 'peft'",
+            hint="give what `bunbuku-align sft` or `bunbuku-align dpo` made",
+        )
+    base = adapter.manifest.recipe.inputs.get("checkpoint", "none").partition("#")[0]
+    if base != checkpoint.content:
+        raise ArtifactError(
+            f"{adapter.dir} is an adapter for checkpoint {base[:12]}, but {checkpoint.dir} is {checkpoint.content[:12]}",
+            hint=f"`bunbuku tree {adapter.dir}` shows the checkpoint it was trained on",
+        )

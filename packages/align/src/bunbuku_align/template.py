@@ -1,0 +1,68 @@
+"""The edge to the checkpoint's tokenizer and its chat template."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bunbuku_contracts import ArtifactError
+from jinja2 import TemplateError
+from transformers import AutoTokenizer
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from bunbuku_align.examples import Message, Rendered
+
+_MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
+
+
+class ChatTokenizer:
+    """Renders dialogues with the template that travels with a checkpoint, and tokenises text."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
+        self.template = self.tokenizer.chat_template
+        if not isinstance(self.template, str) or not _MARKER.search(self.template):
+            raise ArtifactError(
+                f"the tokenizer in {checkpoint} has no chat template that marks what the assistant says",
+                hint="its tokenizer_config.json needs a `chat_template` with {% generation %} … {% endgeneration %}",
+            )
+        if self.tokenizer.pad_token_id is None:
+            raise ArtifactError(
+                f"the tokenizer in {checkpoint} has no padding token",
+                hint="its tokenizer_config.json needs a `pad_token` that no text uses",
+            )
+        self._check_pieces(checkpoint)
+
+    def render(self, messages: Sequence[Message]) -> Rendered:
+        """The dialogue as text, with what the assistant said in it."""
+        conversation = [message._asdict() for message in messages]
+        try:
+            texts, said = self._render([conversation])
+        except TemplateError as error:
+            raise ArtifactError(
+                f"the chat template cannot render a dialogue of {[message.role for message in messages]}: {error}"
+            ) from error
+        return Rendered(texts[0], said[0])
+
+    def _render(self, conversations: list[Any]) -> Any:
+        """Texts, and of each what was said, where the function itself promises a string."""
+        tokens = self.tokenizer.special_tokens_map
+        return render_jinja_template(
+            conversations, chat_template=self.template, return_assistant_tokens_mask=True, **tokens
+        )
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text, with no token added."""
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def _check_pieces(self, checkpoint: Path) -> None:
+        """Raise if pieces tokenised one by one do not read as the whole text, as with a blank put before each."""
+        dialogue = [Message("user", "今日は。"), Message("assistant", "はい。"), Message("user", "では。")]
+        rendered = self.render([*dialogue, Message("assistant", "はい。")])
+        ids = [id for piece in rendered.pieces for id in self.encode(piece.text)]
+        read = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        if read != rendered.text:
+            raise ArtifactError(
+                f"the tokenizer in {checkpoint} reads {rendered.text!r} back as {read!r}",
+                hint="train it without a blank before the first word, and without normalising special tokens away",
+            )
