@@ -1,0 +1,38 @@
+"""Perplexity, multiple choice, sampled answers and one page that shows the whole run.
+
+Every measurement is a stage that ends in a report artifact: its numbers in the manifest's metrics, its tables in
+`sections.json`, and one row an item in `items.parquet`. `report` is the stage that gathers such artifacts, of this
+package or any other, into a single HTML page.
+"""
+
+from bunbuku_eval.bits import bits_per_byte
+from bunbuku_eval.documents import Document, Sample
+from bunbuku_eval.intervals import Interval, bootstrap_ratio, wilson
+from bunbuku_eval.kneser_ney import BigramCounts, KneserNeyBigram
+from bunbuku_eval.prompts import Prompt
+from bunbuku_eval.run import EvalRun
+from bunbuku_eval.stages.baseline import BaselineConfig, baseline
+from bunbuku_eval.stages.choice import ChoiceConfig, choice
+from bunbuku_eval.stages.generate import GenerateConfig, generate
+from bunbuku_eval.stages.perplexity import PerplexityConfig, perplexity
+
+__all__ = [
+    "BaselineConfig",
+    "BigramCounts",
+    "ChoiceConfig",
+    "Document",
+    "EvalRun",
+    "GenerateConfig",
+    "Interval",
+    "KneserNeyBigram",
+    "PerplexityConfig",
+    "Prompt",
+    "Sample",
+    "baseline",
+    "bits_per_byte",
+    "bootstrap_ratio",
+    "choice",
+    "generate",
+    "perplexity",
+    "wilson",
+]

@@ -1,0 +1,8 @@
+from bunbuku_contracts.cli import stage_cli
+
+from bunbuku_eval.stages.baseline import baseline
+from bunbuku_eval.stages.choice import choice
+from bunbuku_eval.stages.generate import generate
+from bunbuku_eval.stages.perplexity import perplexity
+
+main = stage_cli(perplexity, baseline, choice, generate)

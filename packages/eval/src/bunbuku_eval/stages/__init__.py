@@ -1,0 +1,1 @@
+"""The stages, one module each: read, run the pure core, write."""

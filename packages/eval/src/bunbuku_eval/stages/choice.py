@@ -1,0 +1,146 @@
+"""`eval.choice`: multiple choice by the likelihood of each choice."""
+
+import hashlib
+import heapq
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from bunbuku_contracts import (
+    Artifact,
+    BunbukuError,
+    Checkpoint,
+    Config,
+    Dialogues,
+    Draft,
+    Report,
+    Section,
+    Table,
+    stage,
+    write_sections,
+)
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
+
+from bunbuku_eval import choices
+from bunbuku_eval.choices import Item, Pick, Style
+from bunbuku_eval.intervals import wilson
+from bunbuku_eval.models import opened, require_hugging_face, scores
+from bunbuku_eval.run import DEFAULT_RUN, EvalRun
+
+
+class ChoiceConfig(Config):
+    items: PositiveInt = 400
+    """At most so many items, chosen by the hash of their ids."""
+    seed: NonNegativeInt = 0
+    """Another seed is another choice of items."""
+    tasks: tuple[str, ...] = ()
+    """Only items of these tasks; all that have choices, without it."""
+    styles: tuple[Style, ...] = Field(default=("plain", "chat"), min_length=1)
+    """How the question is put: as plain text to go on with, or through the model's chat template. Every model gets
+    every style, and no number is without its style, since the style alone moves scores."""
+    plain_template: str = "{question}\n答え: "
+    """The plain prompt; `{question}` is the last user's turn."""
+
+    @field_validator("plain_template")
+    @classmethod
+    def _asks(cls, template: str) -> str:
+        if "{question}" not in template:
+            raise ValueError(f"`plain_template` {template!r} has no {{question}}")
+        return template
+
+
+class Result(NamedTuple):
+    model: str
+    style: Style
+    picks: list[Pick]
+
+
+@stage("eval.choice", revision=1, bitwise=False)
+def choice(
+    draft: Draft,
+    config: ChoiceConfig,
+    checkpoints: dict[str, Artifact[Checkpoint]],
+    items: Artifact[Dialogues],
+    *,
+    run: EvalRun = DEFAULT_RUN,
+) -> Report:
+    """Measure how often each model finds the right one of several answers likeliest.
+
+    Takes the dialogues that have choices. Accuracy comes with its 95 % Wilson interval and the accuracy of guessing.
+    """
+    require_hugging_face(checkpoints)
+    asked = choose(config, items)
+    results: list[Result] = []
+    for name, checkpoint in checkpoints.items():
+        with opened(run.engine, checkpoint) as model:
+            for style in config.styles:
+                requests = [request for item in asked for request in item.requests(style, config.plain_template)]
+                answers = scores(model, requests, draft, label=f"{name}, {style}")
+                results.append(Result(name, style, choices.picks(asked, answers)))
+    _publish(draft, config, results)
+    return Report(title="Multiple choice by likelihood")
+
+
+def choose(config: ChoiceConfig, items: Artifact[Dialogues]) -> list[Item]:
+    """The items that are asked, in the order of their hashes."""
+    wanted = (item for item in choices.read_items(items) if not config.tasks or item.task in config.tasks)
+    asked = heapq.nsmallest(
+        config.items, wanted, key=lambda item: hashlib.sha256(f"{config.seed}\0{item.id}".encode()).digest()
+    )
+    if not asked:
+        tasks = f" of tasks {', '.join(config.tasks)}" if config.tasks else ""
+        raise BunbukuError(
+            f"{items.dir} has no item with choices{tasks}",
+            hint="make some with a multiple-choice task of bunbuku-synth",
+        )
+    return asked
+
+
+def _publish(draft: Draft, config: ChoiceConfig, results: Sequence[Result]) -> None:
+    items = [pick.item for pick in results[0].picks]
+    draft.metrics["items"] = len(items)
+    draft.metrics["chance"] = choices.chance(items)
+    for model, style, found in results:
+        right = sum(pick.right for pick in found)
+        low, high = wilson(right, len(found))
+        draft.metrics |= {
+            f"accuracy.{model}.{style}": right / len(found),
+            f"accuracy.{model}.{style}.low": low,
+            f"accuracy.{model}.{style}.high": high,
+            f"accuracy_per_byte.{model}.{style}": sum(pick.right_per_byte for pick in found) / len(found),
+        }
+    rows = [row for model, style, found in results for row in choices.rows(model, style, config.plain_template, found)]
+    path = draft.dir / "items.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, choices.SCHEMA), path)
+    draft.count(path, rows=len(rows), part="items")
+    write_sections(draft, [_section(results, items)])
+
+
+def _section(results: Sequence[Result], items: Sequence[Item]) -> Section:
+    tasks = sorted({item.task for item in items})
+    tables = [_table(results, items, caption=f"{len(items):,} items")]
+    if len(tasks) > 1:
+        for task in tasks:
+            part = [
+                Result(model, style, [pick for pick in found if pick.item.task == task])
+                for model, style, found in results
+            ]
+            tables.append(_table(part, [pick.item for pick in part[0].picks], caption=f"Task {task}"))
+    paragraphs = (
+        "A model's answer is the choice it finds likeliest behind the question, as it stands and per byte. "
+        "Nothing is generated. Intervals are Wilson's, 95 %; an accuracy whose interval holds the chance level "
+        "shows no knowledge.",
+    )
+    return Section(title="Multiple choice by likelihood", paragraphs=paragraphs, tables=tuple(tables))
+
+
+def _table(results: Sequence[Result], items: Sequence[Item], *, caption: str) -> Table:
+    rows: list[tuple[str | float, ...]] = []
+    for model, style, found in results:
+        right = sum(pick.right for pick in found)
+        low, high = wilson(right, len(found))
+        per_byte = sum(pick.right_per_byte for pick in found) / len(found)
+        rows.append((model, style, *(round(value, 4) for value in (right / len(found), low, high, per_byte))))
+    columns = ("model", "style", "accuracy", "95 % low", "95 % high", "accuracy per byte")
+    return Table(columns=columns, rows=tuple(rows), caption=f"{caption}, chance {choices.chance(items):.3f}")

@@ -1,0 +1,258 @@
+"""A minuscule pipeline: a corpus, a character tokenizer, tokens, random models and questions, each a real artifact."""
+
+import json
+import os
+import struct
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from bunbuku_contracts import (
+    Architecture,
+    Artifact,
+    Checkpoint,
+    Config,
+    Corpus,
+    Dialogues,
+    Draft,
+    Experts,
+    Tokenizer,
+    Tokens,
+    stage,
+)
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+ANIMALS, THINGS = "猫犬鳥馬魚", "水米空花本"
+SENTENCES = [
+    f"{animal}は{thing}が{feeling}。"
+    for animal in ANIMALS
+    for thing in THINGS
+    for feeling in ("好き", "嫌い", "大好き")
+]
+SPECIAL = ["<unk>", "<s>", "</s>", "<pad>"]
+TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message.role == 'user' %}問:{{ message.content }}{% endif %}"
+    "{% if message.role == 'assistant' %}答:{{ message.content }}</s>{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}答:{% endif %}"
+)
+
+
+class Nothing(Config):
+    """No settings."""
+
+
+class ModelConfig(Config):
+    seed: int = 0
+    tokens_seen: int = 0
+    experts: int = 0
+    format: Literal["hf", "megatron", "peft"] = "hf"
+    chat: bool = False
+
+
+class GatherConfig(Config):
+    documents: int = 60
+
+
+@stage("corpus.gather")
+def gather(draft: Draft, config: GatherConfig) -> Corpus:
+    """Three sentences a document; two sources."""
+    rows = [
+        {
+            "id": f"document:{n}",
+            "text": "".join(SENTENCES[(n * 7 + k * 11) % len(SENTENCES)] for k in range(3)),
+            "source": "tales" if n % 3 else "letters",
+            "url": None,
+            "licence": "CC0-1.0",
+            "language": "ja",
+        }
+        for n in range(config.documents)
+    ]
+    for part, chosen in (("train", rows[: len(rows) // 2]), ("validation", rows[len(rows) // 2 :])):
+        path = draft.dir / part / "part-00000.parquet"
+        path.parent.mkdir()
+        pq.write_table(pa.Table.from_pylist(chosen), path)
+        draft.count(path, rows=len(chosen), part=part)
+    return Corpus(licences=("CC0-1.0",))
+
+
+@stage("tokenizer.train")
+def train_tokenizer(draft: Draft, config: Nothing, corpus: Artifact[Corpus]) -> Tokenizer:
+    """One id a character."""
+    from tokenizers import Tokenizer as Fast
+    from tokenizers import decoders, pre_tokenizers
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast
+
+    letters = sorted({letter for sentence in SENTENCES for letter in sentence} | set("問答:はいえ"))
+    fast = Fast(WordLevel({token: index for index, token in enumerate([*SPECIAL, *letters])}, unk_token="<unk>"))
+    fast.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    fast.decoder = decoders.Fuse()
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=fast, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
+    wrapped.chat_template = TEMPLATE
+    wrapped.save_pretrained(draft.dir)
+    return Tokenizer(vocab_size=len(SPECIAL) + len(letters))
+
+
+@stage("pretrain.tokenize")
+def tokenize(draft: Draft, config: Nothing, corpus: Artifact[Corpus], tokenizer: Artifact[Tokenizer]) -> Tokens:
+    """The train part as Megatron keeps it."""
+    documents = [[*ids(tokenizer, text), 2] for text in texts(corpus, "train")]
+    write_indexed(draft.dir / "train", documents)
+    for suffix in (".bin", ".idx"):
+        path = draft.dir / f"train{suffix}"
+        draft.count(path, rows=len(documents), tokens=sum(map(len, documents)), part="train")
+    return Tokens(tokenizer=tokenizer.content, vocab_size=tokenizer.spec.vocab_size, eod_id=2, dtype="uint16")
+
+
+@stage("pretrain.export", bitwise=True)
+def train_model(draft: Draft, config: ModelConfig, tokenizer: Artifact[Tokenizer]) -> Checkpoint:
+    """A random model of two thousand weights, with a log of how it was not trained."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(config.seed)
+    size = tokenizer.spec.vocab_size
+    shape = Architecture(
+        layers=1, hidden_size=16, ffn_size=32, heads=2, kv_heads=1, vocab_size=size, max_positions=128,
+        experts=Experts(count=config.experts, active=1) if config.experts else None,
+    )  # fmt: skip
+    hf = LlamaConfig(
+        vocab_size=size, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, max_position_embeddings=128, bos_token_id=1, eos_token_id=2, pad_token_id=3,
+        tie_word_embeddings=False, initializer_range=0.5,
+    )  # fmt: skip
+    LlamaForCausalLM(hf).save_pretrained(draft.dir)
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"):
+        if (tokenizer.dir / name).exists():
+            (draft.dir / name).write_bytes((tokenizer.dir / name).read_bytes())
+    write_events(draft.log, {"loss": [(step, 4.0 / step + config.seed) for step in range(1, 21)]})
+    return Checkpoint(
+        architecture=shape, format=config.format, step=20, tokens_seen=config.tokens_seen,
+        tokenizer=tokenizer.content, chat=config.chat,
+    )  # fmt: skip
+
+
+@stage("synth.generate")
+def ask(draft: Draft, config: Nothing, corpus: Artifact[Corpus]) -> Dialogues:
+    """Which animal a sentence is about: with choices; and one dialogue without any."""
+    rows = [
+        {
+            "id": f"item:{n}",
+            "messages": [
+                {"role": "user", "content": f"{sentence}問:"},
+                {"role": "assistant", "content": sentence[0]},
+            ],
+            "task": "animal" if n % 2 else "thing",
+            "choices": list(ANIMALS[:4]) if sentence[0] in ANIMALS[:4] else None,
+            "answer": ANIMALS.index(sentence[0]) if sentence[0] in ANIMALS[:4] else None,
+        }
+        for n, sentence in enumerate(SENTENCES)
+    ]
+    schema = pa.schema(
+        [
+            ("id", pa.string()),
+            ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+            ("task", pa.string()),
+            ("choices", pa.list_(pa.string())),
+            ("answer", pa.int32()),
+        ]
+    )
+    path = draft.dir / "part-00000.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, schema), path)
+    draft.count(path, rows=len(rows))
+    return Dialogues()
+
+
+def texts(corpus: Artifact[Corpus], part: str) -> list[str]:
+    return [text for file in corpus.files(part) for text in pq.read_table(corpus.path(file))["text"].to_pylist()]
+
+
+def ids(tokenizer: Artifact[Tokenizer], text: str) -> list[int]:
+    vocabulary = json.loads((tokenizer.dir / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    return [vocabulary.get(letter, 0) for letter in text]
+
+
+def write_indexed(prefix: Path, documents: list[list[int]]) -> None:
+    """Megatron's format by the letter, one sequence a document."""
+    lengths = np.array([len(document) for document in documents], dtype="<i4")
+    offsets = (np.cumsum(lengths, dtype=np.int64) - lengths) * 2
+    head = b"MMIDIDX\x00\x00" + struct.pack("<QBQQ", 1, 8, len(documents), len(documents) + 1)
+    ends = np.arange(len(documents) + 1, dtype="<i8")
+    prefix.with_suffix(".idx").write_bytes(head + lengths.tobytes() + offsets.astype("<i8").tobytes() + ends.tobytes())
+    prefix.with_suffix(".bin").write_bytes(np.concatenate(documents).astype("<u2").tobytes())
+
+
+def write_events(folder: Path, scalars: dict[str, list[tuple[int, float]]]) -> None:
+    """TensorBoard events as a training loop leaves them."""
+    from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+    from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    writer = EventFileWriter(str(folder))
+    for tag, points in scalars.items():
+        for step, value in points:
+            summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
+            writer.add_event(Event(step=step, wall_time=0.0, summary=summary))
+    writer.close()
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory):
+    """A fresh place for an artifact at each call."""
+    folder, numbers = tmp_path_factory.mktemp("artifacts"), count()
+    return lambda name: folder / f"{name}-{next(numbers)}"
+
+
+@pytest.fixture(scope="session")
+def make(place):
+    """What tests need of this module, which none can import: the stages, and ids and texts as they are."""
+
+    def model(tokenizer: Artifact[Tokenizer], **config: object) -> Artifact[Checkpoint]:
+        return train_model(place("model"), ModelConfig.model_validate(config), tokenizer)
+
+    return SimpleNamespace(model=model, ids=ids, texts=texts, write_events=write_events)
+
+
+@pytest.fixture(scope="session")
+def corpus(place) -> Artifact[Corpus]:
+    return gather(place("split"), GatherConfig())
+
+
+@pytest.fixture(scope="session")
+def held_out(corpus) -> Artifact[Corpus]:
+    from bunbuku_contracts import load
+
+    return load(corpus.dir, Corpus, part="validation")
+
+
+@pytest.fixture(scope="session")
+def tokenizer(place, corpus) -> Artifact[Tokenizer]:
+    pytest.importorskip("transformers")
+    return train_tokenizer(place("tokenizer"), Nothing(), corpus)
+
+
+@pytest.fixture(scope="session")
+def tokens(place, corpus, tokenizer) -> Artifact[Tokens]:
+    return tokenize(place("tokens"), Nothing(), corpus, tokenizer)
+
+
+@pytest.fixture(scope="session")
+def models(place, tokenizer) -> dict[str, Artifact[Checkpoint]]:
+    return {
+        "first": train_model(place("first"), ModelConfig(seed=1, tokens_seen=100), tokenizer),
+        "second": train_model(place("second"), ModelConfig(seed=2, tokens_seen=200, experts=4), tokenizer),
+    }
+
+
+@pytest.fixture(scope="session")
+def items(place, corpus) -> Artifact[Dialogues]:
+    return ask(place("items"), Nothing(), corpus)
