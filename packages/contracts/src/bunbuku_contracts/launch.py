@@ -94,13 +94,13 @@ def follow_parent() -> None:
 
 
 def _wait(started: Sequence[subprocess.Popen[bytes]], poll: Callable[[], None] | None) -> None:
-    while any(process.poll() is None for process in started):
-        if any(process.returncode for process in started):
+    while None in (statuses := [process.poll() for process in started]):
+        if any(statuses):
             return
         if poll:
             poll()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            next(process for process in started if process.returncode is None).wait(_POLL_SECONDS)
+            started[statuses.index(None)].wait(_POLL_SECONDS)
     if poll:
         poll()
 
