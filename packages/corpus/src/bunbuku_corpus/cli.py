@@ -1,0 +1,7 @@
+"""The command `bunbuku-corpus`."""
+
+from bunbuku_contracts.cli import stage_cli
+
+from bunbuku_corpus.stages import clean, dedup, gather, split
+
+main = stage_cli(gather, clean, dedup, split)

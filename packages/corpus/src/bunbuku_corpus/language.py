@@ -1,0 +1,45 @@
+"""Which language a text is written in, offline. The one module that knows py3langid."""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from bunbuku_corpus.document import UNDETERMINED
+
+if TYPE_CHECKING:
+    from py3langid.langid import LanguageIdentifier
+
+SAMPLE_CHARS = 900
+
+
+@cache
+def _identifier() -> "LanguageIdentifier":
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier  # its model takes a quarter of a second to read
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE)
+
+
+def sample(text: str, chars: int = SAMPLE_CHARS) -> str:
+    r"""The text, or thirds from its beginning, middle and end: a header in another language decides nothing.
+
+    >>> sample("abcdefghi", chars=3)
+    'a\ne\ni'
+    """
+    if len(text) <= chars:
+        return text
+    third = chars // 3
+    middle = (len(text) - third) // 2
+    return "\n".join((text[:third], text[middle : middle + third], text[-third:]))
+
+
+def identify(text: str) -> str:
+    """ISO 639-1 code of the text's language, `und` if it has no letters.
+
+    >>> identify("吾輩は猫である。名前はまだ無い。"), identify("I am a cat. As yet I have no name.")
+    ('ja', 'en')
+    >>> identify("１２３ … ！")
+    'und'
+    """
+    part = sample(text)
+    if not any(char.isalpha() for char in part):
+        return UNDETERMINED
+    return str(_identifier().classify(part)[0])

@@ -1,0 +1,138 @@
+"""From a row of somebody's data to a document: which field is what, and what to do where one is absent.
+
+A row has a place (`web.jsonl.zst:17`) that every complaint names. A document without an id of its own is named by a
+hash of its address and text, so that it keeps that name whatever is added before it.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from bunbuku_contracts import BunbukuError, Config
+
+from bunbuku_corpus.document import UNDETERMINED, Document
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+UNKNOWN = "unknown"
+
+
+class Row(NamedTuple):
+    """A mapping of field names to values, and where it stands."""
+
+    place: str
+    values: Mapping[str, Any]
+
+
+class Fields(Config):
+    """Names of the fields that a document is made of. A dotted name reaches into nested objects: `meta.url`."""
+
+    id: str = "id"
+    """Names the document. Where a row has none, a hash of its address and text does."""
+    text: str = "text"
+    """The text; every row must have it."""
+    source: str = "source"
+    url: str = "url"
+    licence: str = "licence"
+    language: str = "language"
+
+
+class Defaults(NamedTuple):
+    """What a document gets where its row says nothing."""
+
+    source: str
+    licence: str = UNKNOWN
+    language: str = UNDETERMINED
+
+
+@dataclass
+class Names:
+    """The ids given so far, of which none may be given twice. Holds eight bytes a document, not its id."""
+
+    _given: set[bytes] = field(default_factory=set[bytes])
+
+    def claim(self, id: str) -> bool:
+        """Take the id; false if it is taken."""
+        key = hashlib.blake2b(id.encode(), digest_size=8).digest()
+        if key in self._given:
+            return False
+        self._given.add(key)
+        return True
+
+
+def read_documents(rows: Iterable[Row], fields: Fields, defaults: Defaults) -> Iterator[tuple[str, Document]]:
+    """A document for each row, with its place.
+
+    Raises:
+        BunbukuError: A row has no text, or a field that was named in the config is in no row at all.
+    """
+    found: Counter[str] = Counter()
+    last: Row | None = None
+    repeats: Counter[str] = Counter()
+    for last in rows:
+        values = {name: _text_of(last, name, key) for name, key in fields.model_dump().items()}
+        found.update(name for name, value in values.items() if value is not None)
+        text = values["text"]
+        if text is None:
+            raise BunbukuError(
+                f"{last.place} has no field {fields.text!r}; it has {_names(last)}",
+                hint='say which field holds the text: fields = { text = "…" }',
+            )
+        source = values["source"] or defaults.source
+        yield (
+            last.place,
+            Document(
+                id=values["id"] or _content_id(source, values["url"], text, repeats),
+                text=text,
+                source=source,
+                url=values["url"],
+                licence=values["licence"] or defaults.licence,
+                language=values["language"] or defaults.language,
+            ),
+        )
+    if last is not None:
+        _refuse_misspelt(fields, found, last)
+
+
+def _refuse_misspelt(fields: Fields, found: Counter[str], row: Row) -> None:
+    """A field that the config names and no row has is a mistake, which defaults would hide."""
+    for name in sorted(fields.model_fields_set):
+        if not found[name]:
+            key = getattr(fields, name)
+            raise BunbukuError(
+                f"no row has the field {key!r} that `fields.{name}` names; {row.place} has {_names(row)}",
+                hint=f"correct `fields.{name}`, or leave it out",
+            )
+
+
+def _names(row: Row) -> str:
+    return ", ".join(map(repr, sorted(row.values))) or "none"
+
+
+def _text_of(row: Row, name: str, key: str) -> str | None:
+    """The field as text, `None` if the row lacks it; numbers are written out for everything but the text."""
+    value: Any = row.values
+    for part in [key] if key in row.values else key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    if value is None or value == "" != name == "text":
+        return value if name == "text" else None
+    if not isinstance(value, str) and (name == "text" or not isinstance(value, int)):
+        raise BunbukuError(
+            f"{row.place}: {key!r} is {value!r:.60}, not a text", hint="make it a JSON string, or name another field"
+        )
+    text = str(value)
+    if lone := _SURROGATE.search(text):
+        raise BunbukuError(
+            f"{row.place}: {key!r} holds half of a surrogate pair, {lone[0]!a}, which is no character",
+            hint="remove it from the data; a program cut a text in the middle of a character",
+        )
+    return text
+
+
+def _content_id(source: str, url: str | None, text: str, repeats: Counter[str]) -> str:
+    digest = hashlib.sha256(f"{url or ''}\n{text}".encode()).hexdigest()[:16]
+    id = f"{source}:{digest}"
+    repeats[digest] += 1
+    return id if repeats[digest] == 1 else f"{id}~{repeats[digest]}"

@@ -1,0 +1,140 @@
+"""Where documents come from: a discriminated union of sources, each a config that reads itself.
+
+A source that reads files finds them under the role `--source`, which is a folder or one file; each source names its
+files by a pattern, so that several can share a folder. A source on the hub needs no path. Files are read in the order
+of their names, lines and rows in theirs.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from bunbuku_contracts import BunbukuError, Config
+from pydantic import Field, StringConstraints, model_validator
+
+from bunbuku_corpus.document import UNDETERMINED, Placed
+from bunbuku_corpus.files import find_files, needed, open_stream
+from bunbuku_corpus.rows import UNKNOWN, Defaults, Fields, Row, read_documents
+from bunbuku_corpus.tatoeba import TatoebaSource
+
+Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+_BATCH_ROWS = 256
+
+
+class _Rows(Config):
+    """A source of rows, which `fields` makes documents of."""
+
+    name: str | None = None
+    """What documents whose rows name no source are called; the file's name if nothing is said."""
+    licence: str = UNKNOWN
+    """Licence of documents whose rows state none."""
+    language: str = UNDETERMINED
+    """Language of documents whose rows state none; `clean` identifies those that are left `und`."""
+    fields: Fields = Fields()
+    """Which field of a row is what."""
+
+    def _documents(self, rows: Iterable[Row], name: str) -> Iterator[Placed]:
+        defaults = Defaults(self.name or name, self.licence, self.language)
+        for place, document in read_documents(rows, self.fields, defaults):
+            yield Placed("data", place, document)
+
+
+class JsonlSource(_Rows):
+    """JSON Lines, plain or compressed (`.gz`, `.zst`): an object a line, in UTF-8."""
+
+    type: Literal["jsonl"] = "jsonl"
+    files: str = "**/*.jsonl*"
+    """Which files of the folder; of no account where `--source` is a file."""
+
+    def read(self, root: Path | None, scratch: Path) -> Iterator[Placed]:
+        """Documents of all lines of all files."""
+        for path in find_files(root, self.files):
+            yield from self._documents(_json_rows(path), path.name.partition(".")[0])
+
+
+class ParquetSource(_Rows):
+    """Parquet files: a document a row."""
+
+    type: Literal["parquet"] = "parquet"
+    files: str = "**/*.parquet"
+    """Which files of the folder; of no account where `--source` is a file."""
+
+    def read(self, root: Path | None, scratch: Path) -> Iterator[Placed]:
+        """Documents of all rows of all files."""
+        for path in find_files(root, self.files):
+            yield from self._documents(_parquet_rows(path, self.fields), path.name.partition(".")[0])
+
+
+class DatasetsSource(_Rows):
+    """A data set of the Hugging Face hub, pinned to a commit, or a local one that `--source` names."""
+
+    type: Literal["datasets"] = "datasets"
+    hub: str | None = None
+    """Name on the hub, such as `user/data`; nothing for a local data set."""
+    revision: Commit | None = None
+    """Commit of the hub's data set, 40 hexadecimal digits: a branch would be another data set tomorrow."""
+    subset: str | None = None
+    split: str = "train"
+
+    @model_validator(mode="after")
+    def _hub_is_pinned(self) -> "DatasetsSource":
+        if (self.hub is None) != (self.revision is None):
+            raise ValueError(f"`hub` {self.hub!r} needs a `revision`, a commit, and has {self.revision!r}")
+        return self
+
+    def read(self, root: Path | None, scratch: Path) -> Iterator[Placed]:
+        """Documents of all rows of the split."""
+        from bunbuku_corpus import hf  # takes seconds to import
+
+        if self.hub is not None:
+            assert self.revision is not None
+            name = self.hub
+            rows = hf.read_hub(name, subset=self.subset, revision=self.revision, split=self.split)
+        else:
+            folder = needed(root)
+            name = folder.name
+            rows = hf.read_disk(folder, subset=self.subset, split=self.split, cache=scratch)
+        yield from self._documents((Row(f"{name}:{n}", row) for n, row in enumerate(rows, 1)), name)
+
+
+AnySource = Annotated[JsonlSource | ParquetSource | DatasetsSource | TatoebaSource, Field(discriminator="type")]
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
+    with open_stream(path) as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield Row(f"{path}:{number}", _json_object(line, f"{path}:{number}"))
+
+
+def _json_object(line: bytes, place: str) -> dict[str, Any]:
+    hint = "every line is one JSON object, in UTF-8; correct or remove that line"
+    try:
+        value = json.loads(line)
+    except UnicodeDecodeError as error:
+        raise BunbukuError(f"{place} is not UTF-8: {error.reason} at byte {error.start}", hint=hint) from error
+    except json.JSONDecodeError as error:
+        raise BunbukuError(f"{place} is not JSON: {error.msg} at column {error.colno}", hint=hint) from error
+    except RecursionError as error:
+        raise BunbukuError(f"{place} is nested too deeply", hint=hint) from error
+    if not isinstance(value, dict):
+        raise BunbukuError(f"{place} is not a JSON object but {value!r:.60}", hint=hint)
+    return cast(dict[str, Any], value)
+
+
+def _parquet_rows(path: Path, fields: Fields) -> Iterator[Row]:
+    wanted = {key.partition(".")[0] for key in fields.model_dump().values()} | set(fields.model_dump().values())
+    try:
+        with pq.ParquetFile(path) as table:
+            names = table.schema_arrow.names
+            # A row that lacks a field is complained of with the names that there are: read one column at least.
+            columns = [name for name in names if name in wanted] or names[:1]
+            batches = table.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
+            rows = chain.from_iterable(batch.to_pylist() for batch in batches)
+            yield from (Row(f"{path}:{number}", values) for number, values in enumerate(rows, 1))
+    except (pa.ArrowException, OSError) as error:
+        raise BunbukuError(f"{path} does not read as Parquet: {error}", hint="write the file anew") from error
