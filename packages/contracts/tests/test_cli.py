@@ -6,9 +6,19 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
-from bunbuku_contracts import Artifact, Config, Corpus, Draft, RunSettings, load, register_hf_models, stage, view
+from bunbuku_contracts import (
+    Artifact,
+    Config,
+    Corpus,
+    Draft,
+    RunSettings,
+    load,
+    models,
+    register_hf_models,
+    stage,
+    view,
+)
 from bunbuku_contracts import cli as cli_module
-from bunbuku_contracts import models
 from bunbuku_contracts.cli import stage_cli
 from bunbuku_contracts.kinds import KINDS
 from bunbuku_contracts.migrate import migrate
@@ -281,7 +291,7 @@ def test_model_classes_that_a_package_declares_are_registered_once(tmp_path: Pat
     (declared / "METADATA").write_text("Metadata-Version: 2.1\nName: kettle\nVersion: 1.0\n")
     (declared / "entry_points.txt").write_text("[kettle.models]\ntanuki = kettle:register\n")
     (tmp_path / "kettle.py").write_text("calls = []\ndef register():\n    calls.append(1)\n")
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setattr(models, "GROUP", "kettle.models")
     for _ in range(2):
         assert "tanuki" in register_hf_models()

@@ -13,7 +13,7 @@ it up to date. Files under `log/` and `lineage/` are listed and verified, but ar
 from datetime import datetime
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Generic, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -131,7 +131,11 @@ class Run(Frozen):
     """Largest resident set of the process, or of the largest of its children, since it began."""
 
 
-class Manifest[S: Spec](Frozen):
+S = TypeVar("S", bound=Spec, covariant=True)
+"""Declared, not inferred: a frozen model is read only, which the type checker cannot see from its fields."""
+
+
+class Manifest(Frozen, Generic[S]):  # noqa: UP046
     """The commit record of an artifact: written last, so an artifact exists iff this file does."""
 
     kind: str
