@@ -1,0 +1,20 @@
+"""A dense checkpoint into a mixture of experts, and pictures of how the experts drift apart.
+
+`upcycle` and `similarity` are the stages. `bunbuku_moe_upcycle.hf` holds the model class that transformers opens a checkpoint
+with a normalised router with; it needs the extra `hf` and is found by itself through the entry point `bunbuku.hf_models`.
+"""
+
+from bunbuku_moe_upcycle.stages import SimilarityConfig, UpcycleConfig, similarity, upcycle
+from bunbuku_moe_upcycle.strategies import Copy, Drop, Noise, NormalRouter, UniformRouter
+
+__all__ = [
+    "Copy",
+    "Drop",
+    "Noise",
+    "NormalRouter",
+    "SimilarityConfig",
+    "UniformRouter",
+    "UpcycleConfig",
+    "similarity",
+    "upcycle",
+]

@@ -1,0 +1,7 @@
+"""The command `bunbuku-moe-upcycle`."""
+
+from bunbuku_contracts.cli import stage_cli
+
+from bunbuku_moe_upcycle.stages import similarity, upcycle
+
+main = stage_cli(upcycle, similarity)

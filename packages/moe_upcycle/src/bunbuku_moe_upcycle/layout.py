@@ -1,0 +1,251 @@
+"""The Hugging Face layout, dense and with experts: what the tensors are called and what `config.json` says.
+
+A dense layer's `mlp.{gate,up,down}_proj` become `block_sparse_moe.experts.N.{w1,w3,w2}` with a router
+`block_sparse_moe.gate` beside them; everything else keeps its name. These are Mixtral's first names, which transformers 4 and 5
+and vLLM all read. Without normalisation the result *is* a Mixtral; with it, it is a `bunbuku_moe`.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from bunbuku_contracts import Architecture, Artifact, ArtifactError, BunbukuError, Checkpoint, Experts
+
+from bunbuku_moe_upcycle.tensors import Stored, TensorFolder
+
+type Weight = Literal["gate", "up", "down"]
+
+WEIGHTS: tuple[Weight, ...] = ("gate", "up", "down")
+MODEL_TYPE = "bunbuku_moe"
+ARCHITECTURE = "BunbukuMoeForCausalLM"
+
+_MOE_NAMES = {"gate": "w1", "up": "w3", "down": "w2"}
+_DENSE_WEIGHT = re.compile(r"model\.layers\.(?P<layer>\d+)\.mlp\.(?P<weight>gate|up|down)_proj\.weight")
+_OTHER_WEIGHT = re.compile(
+    r"model\.embed_tokens\.weight|model\.norm\.weight|lm_head\.weight"
+    r"|model\.layers\.\d+\.(self_attn\.[qkvo]_proj|input_layernorm|post_attention_layernorm)\.weight"
+)
+_LEFTOVER = re.compile(r".*rotary_emb\.inv_freq")
+_COPIED = re.compile(
+    r"tokenizer.*|special_tokens_map\.json|added_tokens\.json|vocab\.json|merges\.txt|chat_template.*|generation_config\.json"
+)
+_CARRIED = {
+    "vocab_size": 32000,
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": None,
+    "head_dim": None,
+    "hidden_act": "silu",
+    "max_position_embeddings": 2048,
+    "initializer_range": 0.02,
+    "rms_norm_eps": 1e-6,
+    "use_cache": True,
+    "pad_token_id": None,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "tie_word_embeddings": False,
+    "attention_dropout": 0.0,
+}
+"""What both configs call the same, with Llama's defaults: Mixtral has others for what a file leaves out."""
+_OPTIONAL = ("dtype", "torch_dtype", "rope_scaling", "rope_parameters")
+
+
+class Place(NamedTuple):
+    """One weight matrix of one expert."""
+
+    layer: int
+    expert: int
+    weight: Weight
+
+    @property
+    def name(self) -> str:
+        """What the tensor is called on disk."""
+        return f"model.layers.{self.layer}.block_sparse_moe.experts.{self.expert}.{_MOE_NAMES[self.weight]}.weight"
+
+
+def router_name(layer: int) -> str:
+    """What a layer's router is called on disk."""
+    return f"model.layers.{layer}.block_sparse_moe.gate.weight"
+
+
+def dense_name(layer: int, weight: Weight) -> str:
+    """What a dense layer's matrix is called on disk."""
+    return f"model.layers.{layer}.mlp.{weight}_proj.weight"
+
+
+class Output(NamedTuple):
+    """A tensor to be written: a copy of `source`, an expert made of it, or a router, which has none."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    source: str | None = None
+    place: Place | None = None
+
+
+def outputs(stored: Mapping[str, Stored], architecture: Architecture, experts: int) -> Iterator[Output]:
+    """Every tensor of the model with experts, in an order that depends on names alone.
+
+    The experts made of one dense matrix follow each other, so that it is read once.
+    """
+    for name in sorted(stored, key=_natural):
+        tensor = stored[name]
+        if _LEFTOVER.fullmatch(name):
+            continue
+        match = _DENSE_WEIGHT.fullmatch(name)
+        if match is None:
+            yield Output(name, tensor.dtype, tensor.shape, source=name)
+            continue
+        layer = int(match["layer"])
+        if match["weight"] == "gate":
+            yield Output(router_name(layer), tensor.dtype, (experts, architecture.hidden_size))
+        for expert in range(experts):
+            place = Place(layer, expert, _weight(match["weight"]))
+            yield Output(place.name, tensor.dtype, tensor.shape, source=name, place=place)
+
+
+def open_weights(checkpoint: Artifact[Checkpoint]) -> TensorFolder:
+    """The weights of a checkpoint in Hugging Face layout.
+
+    Raises:
+        ArtifactError: It has none, or a file that its index speaks of is missing.
+    """
+    files = sorted(file.path for file in checkpoint.files() if re.fullmatch(r"model.*\.safetensors", file.path))
+    if not files:
+        raise ArtifactError(f"{checkpoint.dir} holds no model*.safetensors", hint="save it with save_pretrained first")
+    folder = TensorFolder(checkpoint.dir / path for path in files)
+    index = checkpoint.dir / "model.safetensors.index.json"
+    if index.exists():
+        for name, path in json.loads(index.read_bytes())["weight_map"].items():
+            if name not in folder.stored:
+                raise ArtifactError(
+                    f"{checkpoint.dir}: {name!r} should be in {path!r} and is not",
+                    hint="a part of the checkpoint is missing: copy or export it again",
+                )
+    return folder
+
+
+def copied_files(checkpoint: Artifact[Checkpoint]) -> Iterator[Path]:
+    """The tokenizer's files and the defaults for generation, which serve the model with experts as they are."""
+    for file in checkpoint.files():
+        if _COPIED.fullmatch(Path(file.path).name) and Path(file.path).parent == Path():
+            yield checkpoint.dir / file.path
+
+
+def check_dense(checkpoint: Artifact[Checkpoint]) -> Architecture:
+    """The architecture of a checkpoint that can be upcycled.
+
+    Raises:
+        BunbukuError: It is in another format, or has experts already.
+    """
+    spec = checkpoint.manifest.spec
+    if spec.format != "hf":
+        raise BunbukuError(
+            f"{checkpoint.dir} is a checkpoint in {spec.format!r} format, upcycling reads 'hf'",
+            hint="bunbuku-pretrain export makes one of a Megatron checkpoint, bunbuku-align merge of an adapter",
+        )
+    if spec.architecture.experts is not None:
+        raise BunbukuError(
+            f"{checkpoint.dir} has {spec.architecture.experts.count} experts already, upcycling begins with a dense model",
+            hint="give the dense checkpoint it was made from",
+        )
+    return spec.architecture
+
+
+def check_mixture(name: str, checkpoint: Artifact[Checkpoint]) -> None:
+    """Refuse a checkpoint whose experts cannot be compared.
+
+    Raises:
+        BunbukuError: It is in another format, has no experts, or lacks some.
+    """
+    spec = checkpoint.manifest.spec
+    if spec.format != "hf":
+        raise BunbukuError(
+            f"{name!r} ({checkpoint.dir}) is a checkpoint in {spec.format!r} format, similarity reads 'hf'",
+            hint="bunbuku-pretrain export makes one of a Megatron checkpoint",
+        )
+    if spec.architecture.experts is None:
+        raise BunbukuError(
+            f"{name!r} ({checkpoint.dir}) is dense: it has no experts to compare",
+            hint="give checkpoints that bunbuku-moe-upcycle upcycle made, or that were trained from them",
+        )
+    stored = open_weights(checkpoint).stored
+    for layer in range(spec.architecture.layers):
+        for expert in range(spec.architecture.experts.count):
+            for weight in WEIGHTS:
+                if (wanted := Place(layer, expert, weight).name) not in stored:
+                    raise BunbukuError(
+                        f"{name!r} ({checkpoint.dir}) lacks {wanted!r}",
+                        hint="similarity reads Mixtral's layout on disk: export the checkpoint again",
+                    )
+
+
+def check_tensors(checkpoint: Artifact[Checkpoint], stored: Mapping[str, Stored]) -> None:
+    """Refuse tensors that a Llama does not have, and the absence or another shape of those that become experts."""
+    architecture = checkpoint.manifest.spec.architecture
+    for name in sorted(stored):
+        if not (_DENSE_WEIGHT.fullmatch(name) or _OTHER_WEIGHT.fullmatch(name) or _LEFTOVER.fullmatch(name)):
+            raise BunbukuError(
+                f"{checkpoint.dir} holds {name!r}, which a dense Llama does not have",
+                hint="upcycling knows Llama's layout without biases and nothing else",
+            )
+    wide = (architecture.ffn_size, architecture.hidden_size)
+    for layer in range(architecture.layers):
+        for weight in WEIGHTS:
+            name, shape = dense_name(layer, weight), wide[::-1] if weight == "down" else wide
+            found = stored[name].shape if name in stored else None
+            if found != shape:
+                raise BunbukuError(
+                    f"{checkpoint.dir}: {name!r} should be of shape {shape} and is {found or 'missing'}",
+                    hint="the checkpoint's files and its manifest disagree: export it again",
+                )
+
+
+def moe_config(path: Path, experts: Experts) -> dict[str, Any]:
+    """`config.json` of the model with experts, of the dense one at `path`.
+
+    Raises:
+        BunbukuError: The dense model is something else than a Llama without biases.
+    """
+    dense: dict[str, Any] = json.loads(path.read_bytes())
+    for field, wanted in {
+        "model_type": "llama",
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "mlp_bias": False,
+    }.items():
+        if dense.get(field, wanted) != wanted:
+            raise BunbukuError(
+                f"{path}: {field!r} is {dense[field]!r}, upcycling knows {wanted!r} only",
+                hint="upcycling reads Llama's layout: SwiGLU feed-forward networks without biases",
+            )
+    made = {field: dense.get(field, default) for field, default in _CARRIED.items()}
+    made |= {field: dense[field] for field in _OPTIONAL if dense.get(field) is not None}
+    made["rope_theta"] = (dense.get("rope_parameters") or {}).get("rope_theta", dense.get("rope_theta", 10_000.0))
+    made |= {
+        "model_type": "mixtral",
+        "architectures": ["MixtralForCausalLM"],
+        "num_local_experts": experts.count,
+        "num_experts_per_tok": experts.active,
+        "router_aux_loss_coef": experts.aux_loss_coefficient,
+        "router_jitter_noise": 0.0,
+        "output_router_logits": False,
+        "sliding_window": None,
+    }
+    if experts.normalization is not None:
+        normalization = experts.normalization.model_dump(mode="json")
+        made |= {"model_type": MODEL_TYPE, "architectures": [ARCHITECTURE], "router_normalization": normalization}
+    return made
+
+
+def _weight(name: str) -> Weight:
+    return next(weight for weight in WEIGHTS if weight == name)
+
+
+def _natural(name: str) -> tuple[str | int, ...]:
+    """Numbers compare as numbers: layer 2 comes before layer 10."""
+    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name))

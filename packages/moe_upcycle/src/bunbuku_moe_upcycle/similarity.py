@@ -1,0 +1,54 @@
+"""How alike the experts of a layer are: the cosine between their weights, all three matrices flattened into one vector.
+
+1 for copies, about 0 for networks trained apart. Skywork-MoE (arXiv:2406.06563, section 4) watches its mean over pairs while
+training and finds the most uniform experts in the worst model; the report gives no formula, this is the plain one.
+"""
+
+# Shapes: E experts, N weights of a block of rows.
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bunbuku_moe_upcycle.layout import WEIGHTS, Place
+from bunbuku_moe_upcycle.tensors import TensorFolder
+
+type Matrix = NDArray[np.float64]
+
+_BLOCK_WEIGHTS = 2**22
+DECIMALS = 6
+"""Sums over millions of weights come out of another thread count a little otherwise: what is published is rounded."""
+
+
+def expert_cosines(weights: TensorFolder, layer: int, experts: int) -> Matrix:
+    """Cosine of every expert of a layer with every other, read in blocks of rows."""
+    products_EE = np.zeros((experts, experts))
+    for weight in WEIGHTS:
+        names = [Place(layer, expert, weight).name for expert in range(experts)]
+        rows, columns = weights.stored[names[0]].shape
+        step = max(1, _BLOCK_WEIGHTS // (columns * experts))
+        for first in range(0, rows, step):
+            block_EN = np.stack([weights.read_rows(name, first, first + step) for name in names]).astype(np.float64)
+            products_EE += block_EN @ block_EN.T
+    return cosines(products_EE)
+
+
+def cosines(products_EE: Matrix) -> Matrix:
+    """Cosines from inner products. A vector of zeros is like nothing but itself.
+
+    >>> cosines(np.array([[4.0, 2.0], [2.0, 4.0]])).tolist()
+    [[1.0, 0.5], [0.5, 1.0]]
+    """
+    norms_E = np.sqrt(np.diag(products_EE))
+    scale_EE = np.outer(norms_E, norms_E)
+    cosines_EE = np.divide(products_EE, scale_EE, out=np.zeros_like(products_EE), where=scale_EE > 0)
+    np.fill_diagonal(cosines_EE, 1.0)
+    return cosines_EE.round(DECIMALS)
+
+
+def mean_pairwise(cosines_EE: Matrix) -> float:
+    """Mean over all pairs of different experts.
+
+    >>> mean_pairwise(np.array([[1.0, 0.5], [0.5, 1.0]]))
+    0.5
+    """
+    return round(float(cosines_EE[np.triu_indices(len(cosines_EE), k=1)].mean()), DECIMALS)

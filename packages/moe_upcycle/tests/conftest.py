@@ -1,0 +1,116 @@
+"""A tiny dense Llama as an artifact, made without transformers, and what upcycling makes of it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from bunbuku_contracts import Architecture, Artifact, Checkpoint, Config, Draft, Experts, stage
+from pydantic import Field
+from safetensors.numpy import save_file
+
+TOKENIZER = "7" * 64
+HIDDEN, FFN, HEADS, KV_HEADS, VOCABULARY = 16, 24, 4, 2, 32
+
+
+class DenseConfig(Config):
+    """A Llama with weights of deviation 0.1 (large for its size, so that every part of it moves the logits)."""
+
+    layers: int = 3
+    seed: int = 0
+    files: int = 1
+    format: Literal["hf", "megatron", "peft"] = "hf"
+    tied: bool = False
+    experts: Experts | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+    """Fields of `config.json` to set otherwise."""
+    without: tuple[str, ...] = ()
+    """Tensors to leave out."""
+    extra: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    """Tensors that do not belong there, with their shapes."""
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        kv = HIDDEN // HEADS * KV_HEADS
+        shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (VOCABULARY, HIDDEN)}
+        for layer in range(self.layers):
+            at = f"model.layers.{layer}"
+            shapes |= {
+                f"{at}.self_attn.q_proj.weight": (HIDDEN, HIDDEN),
+                f"{at}.self_attn.k_proj.weight": (kv, HIDDEN),
+                f"{at}.self_attn.v_proj.weight": (kv, HIDDEN),
+                f"{at}.self_attn.o_proj.weight": (HIDDEN, HIDDEN),
+                f"{at}.mlp.gate_proj.weight": (FFN, HIDDEN),
+                f"{at}.mlp.up_proj.weight": (FFN, HIDDEN),
+                f"{at}.mlp.down_proj.weight": (HIDDEN, FFN),
+                f"{at}.input_layernorm.weight": (HIDDEN,),
+                f"{at}.post_attention_layernorm.weight": (HIDDEN,),
+            }
+        shapes["model.norm.weight"] = (HIDDEN,)
+        if not self.tied:
+            shapes["lm_head.weight"] = (VOCABULARY, HIDDEN)
+        return {name: shape for name, shape in shapes.items() if name not in self.without} | self.extra
+
+
+@stage("test.dense")
+def make_dense(draft: Draft, config: DenseConfig) -> Checkpoint:
+    """A dense checkpoint in Hugging Face layout with random weights."""
+    random = np.random.default_rng(config.seed)
+    tensors = {
+        name: (random.standard_normal(shape) * 0.1 + (1.0 if len(shape) == 1 else 0.0)).astype(np.float32)
+        for name, shape in config.shapes().items()
+    }
+    names = list(tensors)
+    for number in range(config.files):
+        part = {name: tensors[name] for name in names[number :: config.files]}
+        name = "model.safetensors" if config.files == 1 else f"model-{number + 1:05d}-of-{config.files:05d}.safetensors"
+        save_file(part, draft.dir / name, metadata={"format": "pt"})
+    settings = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": VOCABULARY,
+        "hidden_size": HIDDEN,
+        "intermediate_size": FFN,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": KV_HEADS,
+        "max_position_embeddings": 64,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 5000.0,
+        "tie_word_embeddings": config.tied,
+        "dtype": "float32",
+    }
+    (draft.dir / "config.json").write_text(json.dumps(settings | config.config))
+    (draft.dir / "tokenizer.json").write_text('{"分福": "茶釜"}')
+    (draft.dir / "README.md").write_text("the dense model's own page")
+    architecture = Architecture(
+        layers=config.layers,
+        hidden_size=HIDDEN,
+        ffn_size=FFN,
+        heads=HEADS,
+        kv_heads=KV_HEADS,
+        vocab_size=VOCABULARY,
+        max_positions=64,
+        rope_theta=5000.0,
+        tied_embeddings=config.tied,
+        experts=config.experts,
+    )
+    return Checkpoint(
+        architecture=architecture,
+        format=config.format,
+        step=7,
+        tokens_seen=700,
+        tokenizer=TOKENIZER,
+        licences=("CC0-1.0",),
+    )
+
+
+@pytest.fixture
+def dense(tmp_path: Path) -> Callable[..., Artifact[Checkpoint]]:
+    """Make a dense checkpoint; keyword arguments are fields of `DenseConfig`."""
+
+    def make(name: str = "dense", **fields: Any) -> Artifact[Checkpoint]:
+        return make_dense(tmp_path / name, DenseConfig(**fields))
+
+    return make
