@@ -1,0 +1,56 @@
+"""Progress: a bar on a terminal, a line now and then elsewhere, and the items unchanged."""
+
+import logging
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from bunbuku_contracts import progress
+
+
+def test_the_items_come_through_in_order():
+    assert list(progress.track(iter("分福茶釜"), unit="characters", label="kettle")) == list("分福茶釜")
+
+
+def test_a_log_gets_a_line_now_and_then(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
+    ticks = iter(float(tick) for tick in range(0, 1000, 25))
+    monkeypatch.setattr("bunbuku_contracts.progress.time.monotonic", lambda: next(ticks))
+    with caplog.at_level(logging.INFO):
+        list(progress.track(range(6), unit="documents", label="corpus.clean"))
+    assert [record.getMessage().split(",")[0] for record in caplog.records] == [
+        "corpus.clean: 3 of 6 documents (50 %)",
+        "corpus.clean: 6 of 6 documents (100 %)",
+    ]
+
+
+def test_a_terminal_gets_one_live_display_also_for_trackers_inside_one_another():
+    script = """
+import time
+from bunbuku_contracts.progress import track
+for outer in track(range(2), unit="shards", label="outer"):
+    for inner in track(range(3), unit="documents", label="inner"):
+        time.sleep(0.1)
+"""
+    master, slave = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    done = subprocess.Popen([sys.executable, "-c", script], stderr=slave, env=environment)
+    os.close(slave)
+    shown = "".join(_read(master))
+    assert done.wait() == 0
+    assert "outer" in shown
+    assert "inner" in shown
+    assert "documents" in shown
+
+
+def _read(terminal: int) -> Iterator[str]:
+    while True:
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:  # the other end is closed
+            return
+        if not piece:
+            return
+        yield piece.decode("utf-8", "replace")
