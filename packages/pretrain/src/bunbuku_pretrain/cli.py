@@ -1,0 +1,9 @@
+"""`bunbuku-pretrain tokenize|train|export`."""
+
+from bunbuku_contracts.cli import stage_cli
+
+from bunbuku_pretrain.stages.export import export
+from bunbuku_pretrain.stages.tokenize import tokenize
+from bunbuku_pretrain.stages.train import train
+
+main = stage_cli(tokenize, train, export)

@@ -1,0 +1,155 @@
+"""What the publisher tells its ranks and what they tell it: files in the scratch folder of the draft.
+
+- `job.json`        what to do, written before the ranks start
+- `history.jsonl`   a line a step, written by the first rank; a run that goes on drops what lies after its state
+- `states/`         training states to go on from
+- `milestones/`     weights on the way, until the publisher has published them
+- `outcome.json`    how it ended
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from bunbuku_contracts import Architecture, Config
+from pydantic import NonNegativeFloat, NonNegativeInt, ValidationError
+
+from bunbuku_pretrain.training import TrainConfig, TrainRun
+
+STATE = "state.json"
+
+
+class Start(Config):
+    """A checkpoint to begin from."""
+
+    folder: Path
+    format: Literal["hf", "megatron"]
+
+
+class Job(Config):
+    """All that a rank needs to know."""
+
+    config: TrainConfig
+    settings: TrainRun
+    architecture: Architecture
+    vocabulary: int
+    """Ids of the tokenizer, without padding."""
+    train: Path
+    validation: Path | None
+    dtype: str
+    """Number format of the token files."""
+    start: Start | None
+    resume: Path | None
+    """State of this run to go on from."""
+    milestone_steps: tuple[int, ...]
+    """Those that are still to be saved."""
+    scratch: Path
+
+
+class TrainState(Config):
+    """Where in a run a state is. Everything else is in Megatron's files, or follows from the config."""
+
+    step: NonNegativeInt
+    tokens: NonNegativeInt
+    """Tokens of this run behind it."""
+
+
+class Mixture(Config):
+    """How a mixture of experts fared in a step, averaged over its layers."""
+
+    balance: float
+    """Load-balancing loss before its coefficient; 1 is even."""
+    z_loss: float
+    """Mean square of the log of the sum of the exponentials of the raw router logits. Measured, not trained on."""
+    least_load: float
+    """Tokens of the least used expert of any layer, over an even share."""
+    most_load: float
+
+
+class StepRecord(Config):
+    """One line of the history. Step 0 is before the first one, and has a validation loss only."""
+
+    step: NonNegativeInt
+    tokens: NonNegativeInt
+    loss: float | None = None
+    gradient_norm: float | None = None
+    learning_rate: float | None = None
+    seconds: NonNegativeFloat = 0.0
+    """Wall time of the step alone."""
+    validation_loss: float | None = None
+    mixture: Mixture | None = None
+
+
+class Outcome(Config):
+    """How the ranks ended."""
+
+    status: Literal["done", "stopped", "failed"]
+    step: NonNegativeInt
+    problem: str = ""
+    hint: str = ""
+
+
+def history_file(scratch: Path) -> Path:
+    return scratch / "history.jsonl"
+
+
+def job_file(scratch: Path) -> Path:
+    return scratch / "job.json"
+
+
+def outcome_file(scratch: Path) -> Path:
+    return scratch / "outcome.json"
+
+
+def states(scratch: Path) -> Path:
+    return scratch / "states"
+
+
+def milestones(scratch: Path) -> Path:
+    return scratch / "milestones"
+
+
+def state_name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def saved_states(folder: Path) -> list[Path]:
+    """Whole states in `folder`, the oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if re.fullmatch(r"step-\d{8}", path.name))
+
+
+def read_state(folder: Path) -> TrainState:
+    return TrainState.model_validate_json((folder / STATE).read_bytes())
+
+
+def parse_history(lines: Iterable[str]) -> Iterator[StepRecord]:
+    """The records of whole lines; one that was cut off at the end is left out."""
+    for line in lines:
+        try:
+            yield StepRecord.model_validate_json(line)
+        except ValidationError:
+            return
+
+
+def read_history(scratch: Path) -> list[StepRecord]:
+    path = history_file(scratch)
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8") as lines:
+        return list(parse_history(lines))
+
+
+def cut_history(scratch: Path, *, after_step: int | None) -> None:
+    """Drop the records after a step, all of them if there is none to go on from."""
+    kept = [record for record in read_history(scratch) if after_step is not None and record.step <= after_step]
+    path = history_file(scratch)
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(f"{line_of(record)}\n" for record in kept), encoding="utf-8")
+    partial.replace(path)
+
+
+def line_of(record: StepRecord) -> str:
+    return record.model_dump_json(exclude_none=True)

@@ -1,0 +1,87 @@
+"""The gate of a mixture of experts: normalised if asked, and measured while training.
+
+Shapes: T tokens, D model, E experts.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from bunbuku_contracts import RouterNormalization
+from megatron.core.transformer.moe.router import TopKRouter
+
+
+def normalize(logits_TE: torch.Tensor, normalization: RouterNormalization) -> torch.Tensor:
+    """Logits with mean 0 and standard deviation `scale` over the experts, in fp32.
+
+    Skywork-MoE (arXiv:2406.06563) eq. 6. Departs: `eps` is added to the deviation, as equal logits would give 0 / 0.
+    """
+    logits_TE = logits_TE.float()
+    deviation = logits_TE.std(dim=-1, keepdim=True, correction=normalization.ddof)
+    return normalization.scale * (logits_TE - logits_TE.mean(dim=-1, keepdim=True)) / (deviation + normalization.eps)
+
+
+@dataclass
+class RouterMeter:
+    """Sums over the micro-batches of a step, on this rank."""
+
+    tokens_E: torch.Tensor
+    balance: torch.Tensor
+    z_loss: torch.Tensor
+    micro_batches: int = 0
+
+    @classmethod
+    def zero(cls, experts: int, device: torch.device) -> "RouterMeter":
+        zero = torch.zeros((), device=device)
+        return cls(torch.zeros(experts, device=device), zero, zero.clone())
+
+
+class Router(TopKRouter):
+    """Megatron's top-k router behind an optional normalisation of its logits.
+
+    The load-balancing loss sees the normalised logits. The z-loss (Zoph et al. 2022, arXiv:2202.08906, eq. 5) is
+    measured on the raw ones, since the normalised ones have a fixed variance, and is not part of the objective.
+    """
+
+    normalization: RouterNormalization | None = None
+
+    def __init__(self, config: Any, pg_collection: Any = None, is_mtp_layer: bool = False) -> None:
+        super().__init__(config=config, pg_collection=pg_collection, is_mtp_layer=is_mtp_layer)
+        self.meter: RouterMeter | None = None
+
+    def gating(self, input: torch.Tensor) -> torch.Tensor:
+        logits_TE = super().gating(input)
+        if self._measuring:
+            with torch.no_grad():
+                meter = self._meter(logits_TE.device)
+                meter.z_loss += torch.logsumexp(logits_TE.float(), dim=-1).square().mean()
+                meter.micro_batches += 1
+        return logits_TE if self.normalization is None else normalize(logits_TE, self.normalization)
+
+    def routing(self, logits: torch.Tensor, padding_mask: torch.Tensor | None = None) -> Any:
+        weights_TE, chosen_TE = super().routing(logits, padding_mask)
+        if self._measuring:
+            self._meter(logits.device).tokens_E += chosen_TE.detach().sum(dim=0)
+        return weights_TE, chosen_TE
+
+    def attach_and_log_load_balancing_loss(
+        self, activation: torch.Tensor, aux_loss_coeff: float, aux_loss: torch.Tensor, *rest: Any, **named: Any
+    ) -> torch.Tensor:
+        if self._measuring:
+            self._meter(aux_loss.device).balance += aux_loss.detach() / aux_loss_coeff
+        return super().attach_and_log_load_balancing_loss(activation, aux_loss_coeff, aux_loss, *rest, **named)
+
+    @property
+    def _measuring(self) -> bool:
+        return self.training and torch.is_grad_enabled()
+
+    def _meter(self, device: torch.device) -> RouterMeter:
+        if self.meter is None:
+            assert self.config.num_moe_experts is not None
+            self.meter = RouterMeter.zero(self.config.num_moe_experts, device)
+        return self.meter
+
+
+def router_for(normalization: RouterNormalization | None) -> type[Router]:
+    """The router class that normalises so: Megatron builds routers from a class and its own config alone."""
+    return type("Router", (Router,), {"normalization": normalization})

@@ -1,0 +1,170 @@
+"""What megatron-core 0.19.2 needs in order to train without CUDA, and repairs of its optimizer that it needs anywhere.
+
+Every private name of Megatron that this project touches is in this file, and the version is pinned exactly for its
+sake. `install` must run before a model is built. Line numbers are those of megatron-core 0.19.2, paths are relative to
+`megatron/core`.
+
+Without CUDA:
+
+1. functions of `torch.cuda` that are called whatever the device is get an answer that is true of the CPU,
+2. `device="cuda"` written into the code means the CPU, by a `TorchFunctionMode` that stays on for the process,
+3. the all-to-all token dispatcher of the mixture gets a stream that does nothing, and numbers where it counts tokens.
+
+Anywhere:
+
+4. saving collects its results in this process, without the server process that Megatron would spawn for them,
+5. the distributed optimizer resumes rightly where torch's own AdamW does the work (three defects).
+"""
+
+import contextlib
+import importlib
+import logging
+import queue
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+_CPU = torch.device("cpu")
+_modes: list[TorchFunctionMode] = []
+
+
+def install() -> None:
+    """Make megatron-core usable in this process. A second call does nothing."""
+    if _modes:
+        return
+    mode = _CudaMeansCpu()
+    _modes.append(mode)
+    if not torch.cuda.is_available():
+        _answer_for_cuda()
+        mode.__enter__()
+        _dispatch_on_cpu()
+    _collect_results_here()
+    _repair_distributed_optimizer()
+
+
+# 1. Functions of torch.cuda -------------------------------------------------------------------------------------------
+
+
+class _NoStream:
+    """A stream, or an event, on which nothing ever waits."""
+
+    def __getattr__(self, name: str) -> Callable[..., "_NoStream"]:
+        return lambda *_args, **_kwargs: self
+
+
+_NO_STREAM = _NoStream()
+
+
+def _answer_for_cuda() -> None:
+    cuda: Any = torch.cuda
+    # About 150 calls ask for the current device; the first that is met is
+    # models/common/embeddings/rotary_pos_embedding.py:162.
+    cuda.current_device = lambda: _CPU
+    cuda.synchronize = lambda *_args, **_kwargs: None  # pipeline_parallel/p2p_communication.py:263, 419
+    cuda.current_stream = lambda *_args, **_kwargs: _NO_STREAM  # distributed/param_and_grad_buffer.py:632
+    cuda.stream = lambda _stream: contextlib.nullcontext()  # transformer/moe/token_dispatcher.py:930
+
+
+# 2. device="cuda" in the code -----------------------------------------------------------------------------------------
+
+
+class _CudaMeansCpu(TorchFunctionMode):
+    """Reads "cuda" as the CPU, and names the type of a tensor as if it lay on a GPU.
+
+    The device is a literal in pipeline_parallel/schedules.py:749, 1121, 2292; optimizer/optimizer.py:315, 690, 698,
+    702, 1249; optimizer/clip_grads.py:108, 112, 180, 231. The type is compared with 'torch.cuda.FloatTensor' in
+    optimizer/clip_grads.py:174; optimizer/optimizer.py:1009, 1028; optimizer/distrib_optimizer.py:401, 466, 758.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        named = dict(kwargs or {})
+        if "device" in named and str(named["device"]).startswith("cuda"):
+            named["device"] = _CPU
+        if func is torch.Tensor.cuda:
+            return args[0]
+        answer = func(*args, **named)
+        asks_for_its_type = func is torch.Tensor.type and len(args) == 1 and not named
+        return answer.replace("torch.", "torch.cuda.", 1) if asks_for_its_type else answer
+
+
+# 3. The token dispatcher ----------------------------------------------------------------------------------------------
+
+
+def _dispatch_on_cpu() -> None:
+    module: Any = importlib.import_module("megatron.core.transformer.moe.token_dispatcher")
+    # transformer/moe/token_dispatcher.py:469 makes a CUDA stream unless the class has one.
+    module.MoEAlltoAllTokenDispatcher.cuda_dtoh_stream = _NO_STREAM
+    # transformer/moe/moe_utils.py:1184 makes numbers of split sizes only if they lie on a GPU.
+    module.maybe_move_tensor_to_cpu = _numbers_if_asked
+
+
+def _numbers_if_asked(tensor: Any, as_numpy: bool = False, record_stream: bool = False) -> Any:
+    del record_stream
+    return tensor.numpy() if as_numpy and isinstance(tensor, torch.Tensor) else tensor
+
+
+# 4. Saving ------------------------------------------------------------------------------------------------------------
+
+
+def _collect_results_here() -> None:
+    """Give the writer a queue of this process.
+
+    dist_checkpointing/strategies/filesystem_async.py:53 starts a server process for its queue, even when saving is not
+    asynchronous. That process imports the main module again, and outlives a rank that is killed.
+    """
+    writer: Any = importlib.import_module("megatron.core.dist_checkpointing.strategies.filesystem_async")
+    writer._results_queue = queue.Queue()
+    saver = logging.getLogger("megatron.core.dist_checkpointing.strategies.torch")
+    saver.addFilter(lambda record: "async save is deprecated" not in record.getMessage())
+
+
+# 5. DistributedOptimizer with torch's AdamW ---------------------------------------------------------------------------
+
+
+def _repair_distributed_optimizer() -> None:
+    module: Any = importlib.import_module("megatron.core.optimizer.distrib_optimizer")
+    optimizer = module.DistributedOptimizer
+    copy_states, load = optimizer._set_main_param_and_optimizer_states, optimizer.load_state_dict
+
+    def copy_states_but_step(self: Any, model_param: torch.Tensor, tensors: dict[str, Any]) -> None:
+        # optimizer/distrib_optimizer.py:1223 wants every state tensor among `tensors`; 'step' is never there.
+        group, place = self.model_param_group_index_map[model_param]
+        held = self.optimizer.state[self.optimizer.param_groups[group]["params"][place]]
+        copy_states(self, model_param, {**{name: held[name] for name in ("step",) if name in held}, **tensors})
+
+    def load_with_a_step_each(self: Any, state_dict: dict[str, Any]) -> None:
+        # optimizer/distrib_optimizer.py:1028-1032 hands one and the same 'step' tensor to all parameters, which then
+        # advances once a parameter at every step: silent, and wrong from the second step after loading.
+        load(self, state_dict)
+        for held in self.optimizer.state.values():
+            if isinstance(held.get("step"), torch.Tensor):
+                held["step"] = held["step"].clone()
+
+    optimizer._set_main_param_and_optimizer_states = copy_states_but_step
+    optimizer.load_state_dict = load_with_a_step_each
+
+
+def give_adam_its_zeros(optimizer: Any) -> None:
+    """Create the state of a torch AdamW that has not stepped, so that a checkpoint can be loaded into it.
+
+    optimizer/distrib_optimizer.py:839 asserts that there is one 'step' among the states; the plain optimizer would take
+    a step on zero gradients to get them, and weight decay would move the weights.
+    """
+    for part in getattr(optimizer, "chained_optimizers", [optimizer]):
+        inner = part.optimizer
+        for group in inner.param_groups:
+            for parameter in group["params"]:
+                if not inner.state[parameter]:
+                    inner.state[parameter] = {
+                        "step": torch.tensor(0.0),
+                        "exp_avg": torch.zeros_like(parameter.data),
+                        "exp_avg_sq": torch.zeros_like(parameter.data),
+                    }

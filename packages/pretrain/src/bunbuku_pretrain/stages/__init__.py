@@ -1,0 +1,1 @@
+"""The stages of pre-training, one a module."""

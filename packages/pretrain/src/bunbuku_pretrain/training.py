@@ -1,0 +1,185 @@
+"""What is trained and how: the config of `train`, and the circumstances it runs under.
+
+A step reads `batch_tokens` tokens, that is `batch_tokens / sequence_length` sequences. Steps are counted from 1; the
+state "after step n" has seen `n * batch_tokens` tokens.
+"""
+
+from typing import Annotated, Literal, Self
+
+from bunbuku_contracts import Architecture, BunbukuError, Config, RunSettings
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from bunbuku_pretrain.schedule import AnySchedule, Cosine
+
+VOCABULARY_MULTIPLE = 128
+"""Rows of the embedding come in multiples of this, as Megatron has them, so that tensor parallel ranks share evenly."""
+
+
+class ModelShape(Config):
+    """A new model: an `Architecture` before it has met its tokenizer."""
+
+    layers: PositiveInt
+    hidden_size: PositiveInt
+    ffn_size: PositiveInt
+    """Width of the gated feed-forward network."""
+    heads: PositiveInt
+    kv_heads: PositiveInt
+    rope_theta: PositiveFloat = 10_000.0
+    norm_eps: PositiveFloat = 1e-5
+    initial_std: PositiveFloat = 0.02
+    """Standard deviation of the first weights; projections back into the residual stream get it over sqrt(2 layers)."""
+
+    def architecture(self, *, vocabulary: int, sequence_length: int) -> Architecture:
+        """The architecture with a vocabulary of this many ids, padded."""
+        shape = self.model_dump(exclude={"initial_std"})
+        return Architecture(**shape, vocab_size=padded(vocabulary), max_positions=sequence_length)
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        self.architecture(vocabulary=1, sequence_length=1)
+        return self
+
+
+class AdamW(Config):
+    """Loshchilov and Hutter 2019 (arXiv:1711.05101). Vectors, that is norms, are not decayed."""
+
+    learning_rate: PositiveFloat
+    """The peak; the schedule says what share of it a step gets."""
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    eps: PositiveFloat = 1e-8
+    weight_decay: NonNegativeFloat = 0.1
+    clip: PositiveFloat = 1.0
+    """Largest norm of all gradients together; longer ones are scaled down to it."""
+
+
+class TrainConfig(Config):
+    """A training run: what model, how many tokens, at which rates."""
+
+    model: ModelShape | None = None
+    """The new model. Left out when a checkpoint to start from is given, which brings its own."""
+    sequence_length: PositiveInt
+    """Tokens of a training sequence."""
+    batch_tokens: PositiveInt
+    """Tokens of a step, a multiple of `sequence_length`."""
+    total_tokens: PositiveInt
+    """Tokens of the run; it ends with the last step that fits into them."""
+    optimizer: AdamW
+    schedule: AnySchedule = Cosine()
+    seed: NonNegativeInt = 0
+    """Of the first weights and of the order of the sequences."""
+    validation_interval_steps: PositiveInt = 100
+    """Steps between two measurements of the validation loss; it is also measured before the first and after the last."""
+    validation_tokens: PositiveInt | None = None
+    """Most tokens of the validation part to measure on; all of them if left out."""
+    milestone_tokens: tuple[PositiveInt, ...] = ()
+    """Where the model is published on the way: after the first step that has seen so many tokens of this run."""
+    milestone_interval_tokens: PositiveInt | None = None
+    """Publishes the model each time so many more tokens have been seen."""
+
+    @property
+    def sequences_per_step(self) -> int:
+        return self.batch_tokens // self.sequence_length
+
+    @property
+    def steps(self) -> int:
+        return self.total_tokens // self.batch_tokens
+
+    @property
+    def milestone_steps(self) -> tuple[int, ...]:
+        """Steps after which a milestone is published; the last step is not one, since it ends in the output itself."""
+        marks = set(self.milestone_tokens)
+        if self.milestone_interval_tokens is not None:
+            marks |= set(range(self.milestone_interval_tokens, self.total_tokens, self.milestone_interval_tokens))
+        steps = {-(-mark // self.batch_tokens) for mark in marks}
+        return tuple(sorted(step for step in steps if step < self.steps))
+
+    def learning_rate(self, step: int) -> float:
+        """Rate of step number `step`."""
+        share = self.schedule.share(step * self.batch_tokens, self.steps * self.batch_tokens)
+        return self.optimizer.learning_rate * share
+
+    @model_validator(mode="after")
+    def _batch_is_whole(self) -> Self:
+        if self.batch_tokens % self.sequence_length:
+            raise ValueError(
+                f"`batch_tokens` {self.batch_tokens} is not a multiple of `sequence_length` {self.sequence_length}"
+            )
+        if self.total_tokens < self.batch_tokens:
+            raise ValueError(f"`total_tokens` {self.total_tokens} is less than `batch_tokens` {self.batch_tokens}")
+        return self
+
+
+class TrainRun(RunSettings):
+    """How the work is spread and watched. Another layout gives the same model up to rounding."""
+
+    ranks: PositiveInt = 1
+    """Processes on this machine."""
+    tensor_parallel: PositiveInt = 1
+    """Ranks that share every matrix."""
+    pipeline_parallel: PositiveInt = 1
+    """Ranks that share the layers, one after the other."""
+    expert_parallel: PositiveInt = 1
+    """Ranks that share the experts of a mixture; they read different sequences."""
+    distributed_optimizer: bool = False
+    """Shares the optimizer's state among the ranks that read different sequences (ZeRO-1)."""
+    threads: PositiveInt | None = 1
+    """Threads of a rank on the CPU; part of what makes two runs equal to the bit. `None` leaves it to torch."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    micro_batch_sequences: PositiveInt = 1
+    """Sequences that a rank computes at once."""
+    checkpoint_interval_steps: PositiveInt = 100
+    """Steps between two states that a killed run goes on from."""
+    keep_checkpoints: PositiveInt = 2
+    """States kept while running, the newest ones."""
+    milestone_command: str | None = None
+    """Shell command run on every milestone, its path in the environment as `MILESTONE`. Its failure is only noted."""
+    milestone_timeout_seconds: PositiveFloat = 3600.0
+    """After so long the milestone's command is ended."""
+    time_limit_seconds: PositiveFloat | None = None
+    """Saves and stops after so long; the same command goes on later."""
+    collective_timeout_seconds: PositiveFloat = 1800.0
+    """How long a rank waits for the others before it gives up."""
+
+    @property
+    def data_parallel(self) -> int:
+        return self.ranks // (self.tensor_parallel * self.pipeline_parallel)
+
+    @model_validator(mode="after")
+    def _layout_fits(self) -> Self:
+        split = self.tensor_parallel * self.pipeline_parallel
+        if self.ranks % split:
+            raise ValueError(f"`ranks` {self.ranks} is not a multiple of tensor x pipeline parallel {split}")
+        return self
+
+
+def padded(vocabulary: int) -> int:
+    """Rows of the embedding for so many ids.
+
+    >>> padded(65_000), padded(128)
+    (65024, 128)
+    """
+    return -(-vocabulary // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
+
+
+def check_layout(config: TrainConfig, settings: TrainRun, architecture: Architecture) -> None:
+    """Refuse a layout that cannot hold this model or this batch, before any rank is started.
+
+    Raises:
+        BunbukuError: naming both numbers.
+    """
+    together = settings.data_parallel * settings.micro_batch_sequences
+    experts = architecture.experts.count if architecture.experts else settings.expert_parallel
+    for problem, number, divisor in (
+        ("`batch_tokens` gives {} sequences a step, data parallel x `micro_batch_sequences` is {}",
+         config.sequences_per_step, together),
+        ("the model has {} layers, `pipeline_parallel` is {}", architecture.layers, settings.pipeline_parallel),
+        ("the model has {} key-value heads, `tensor_parallel` is {}", architecture.kv_heads, settings.tensor_parallel),
+        ("the vocabulary has {} rows, `tensor_parallel` is {}", architecture.vocab_size, settings.tensor_parallel),
+        ("sequences have {} tokens, `tensor_parallel` is {}", config.sequence_length, settings.tensor_parallel),
+        ("the model has {} experts, `expert_parallel` is {}", experts, settings.expert_parallel),
+        ("`ranks` over tensor x pipeline parallel is {}, `expert_parallel` is {}",
+         settings.data_parallel, settings.expert_parallel),
+    ):  # fmt: skip
+        if number % divisor:
+            raise BunbukuError(problem.format(number, divisor), hint="choose numbers of which the first is a multiple")
