@@ -32,8 +32,7 @@ class Encoder:
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", *, name: str) -> None:
         self.tokenizer = tokenizer
         self.name = name
-        bos = tokenizer.bos_token_id
-        self._bos = [] if bos is None else [int(bos)]
+        self._bos = [tokenizer.bos_token_id] if isinstance(tokenizer.bos_token_id, int) else []
         self._puts_bos = bool(self._bos) and tokenizer("").input_ids[:1] == self._bos
 
     def prompt(self, prompt: Prompt) -> list[int] | Failure:
@@ -101,9 +100,9 @@ def shared(left: Sequence[int], right: Sequence[int]) -> int:
 
 
 def cut(text: str, stops: Sequence[str]) -> tuple[str, bool]:
-    """The text before the first stop string, and whether there was one.
+    r"""The text before the first stop string, and whether there was one.
 
-    >>> cut("はい。\\n次", ["\\n", "。"])
+    >>> cut("はい。\n次", ["\n", "。"])
     ('はい', True)
     """
     places = [at for stop in stops if (at := text.find(stop)) >= 0]

@@ -1,10 +1,12 @@
 """A model that is open for questions: an engine's backend, joined to the request cache and the meter."""
 
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple, Protocol, Self, assert_never
+from typing import Protocol, Self, assert_never
 
 from bunbuku_contracts.artifact import MANIFEST, load
 from bunbuku_contracts.digest import hash_json, hash_tree
@@ -24,7 +26,8 @@ type Progress = Callable[[int], object]
 """Told how many more requests are finished."""
 
 
-class Finished(NamedTuple):
+@dataclass(frozen=True)
+class Finished:
     """The outcome of the request at `index` of those a backend was given."""
 
     index: int
@@ -89,15 +92,11 @@ class Model:
         outcomes = self.try_score(requests, progress=progress)
         return _whole([found for found in outcomes if isinstance(found, Score)], outcomes, self.name)
 
-    def try_generate(
-        self, requests: Sequence[Request], *, progress: Progress | None = None
-    ) -> list[Answer | Failure]:
+    def try_generate(self, requests: Sequence[Request], *, progress: Progress | None = None) -> list[Answer | Failure]:
         """Like `generate`, with a `Failure` in the place of an answer that could not be had."""
         return self._ask(Answer, requests, self._backend.generate, progress)
 
-    def try_score(
-        self, requests: Sequence[ScoreRequest], *, progress: Progress | None = None
-    ) -> list[Score | Failure]:
+    def try_score(self, requests: Sequence[ScoreRequest], *, progress: Progress | None = None) -> list[Score | Failure]:
         """Like `score`, with a `Failure` in the place of a score that could not be had."""
         return self._ask(Score, requests, self._backend.score, progress)
 
@@ -115,13 +114,14 @@ class Model:
         if progress and outcomes:
             progress(sum(wanted[key] for key in outcomes))
         asked = list(missing)
-        for group in run(list(missing.values())):
-            fresh = {asked[done.index]: _checked(done.outcome, kind) for done in group}
-            self._store(fresh)
-            self._count(group)
-            outcomes |= fresh
-            if progress:
-                progress(sum(wanted[key] for key in fresh))
+        with closing(run(list(missing.values()))) as groups:
+            for group in groups:
+                fresh = {asked[done.index]: _checked(done.outcome, kind) for done in group}
+                self._store(fresh)
+                self._count(group)
+                outcomes |= fresh
+                if progress and fresh:
+                    progress(sum(wanted[key] for key in fresh))
         self.meter.seconds += perf_counter() - started
         return [outcomes[key] for key in keys]
 
@@ -132,7 +132,7 @@ class Model:
         asked = {"ask": type(request).__name__, "request": request.model_dump(mode="json")}
         return hash_json({"rules": _RULES, "model": self._identity, **asked})
 
-    def _store(self, fresh: dict[str, Answer | Failure] | dict[str, Score | Failure]) -> None:
+    def _store(self, fresh: Mapping[str, Answer | Score | Failure]) -> None:
         if self._cache:
             good = {key: outcome for key, outcome in fresh.items() if not isinstance(outcome, Failure)}
             self._cache.write((key, outcome.model_dump_json()) for key, outcome in good.items())
@@ -184,7 +184,9 @@ def _backend(engine: TransformersEngine | VllmEngine | OpenAIEngine, weights: Pa
 
         return Server(engine)
     if weights is None:
-        raise EngineError(f"the {engine.type!r} engine needs weights", hint="give a Hugging Face folder or a .gguf file")
+        raise EngineError(
+            f"the {engine.type!r} engine needs weights", hint="give a Hugging Face folder or a .gguf file"
+        )
     if isinstance(engine, TransformersEngine):
         from bunbuku_inference.hf import Transformers
 
