@@ -9,7 +9,6 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from bunbuku_contracts import (
     Architecture,
     Artifact,
@@ -21,7 +20,7 @@ from bunbuku_contracts import (
     Preferences,
     stage,
 )
-from tokenizers import Tokenizer, decoders, models
+from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM, set_seed
 
 type Turn = tuple[str, str]
@@ -46,7 +45,13 @@ ARCHITECTURE = Architecture(
 )
 
 
-def write_tokenizer(folder: Path, *, template: str | None = TEMPLATE, merges: Sequence[tuple[str, str]] = ()) -> None:
+def write_tokenizer(
+    folder: Path,
+    *,
+    template: str | None = TEMPLATE,
+    merges: Sequence[tuple[str, str]] = (),
+    blank: bool = False,
+) -> None:
     """Characters and bytes, and a pair that merges a line break with what follows it."""
     tokens = [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256)), *CHARACTERS, *(a + b for a, b in merges)]
     vocabulary = {token: index for index, token in enumerate(tokens)}
@@ -54,6 +59,8 @@ def write_tokenizer(folder: Path, *, template: str | None = TEMPLATE, merges: Se
         models.BPE(vocab=vocabulary, merges=list(merges), unk_token="<unk>", byte_fallback=True, fuse_unk=False)
     )
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    if blank:
+        tokenizer.normalizer = normalizers.Prepend(" ")
     tokenizer.add_special_tokens(SPECIAL)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -73,6 +80,7 @@ def write_tokenizer(folder: Path, *, template: str | None = TEMPLATE, merges: Se
 class ModelConfig(Config):
     model: Kind = "llama"
     seed: int = 0
+    shard: str = "5GB"
 
 
 @stage("test.model")
@@ -99,7 +107,7 @@ def make_model(draft: Draft, config: ModelConfig) -> Checkpoint:
         )
     else:
         model, architecture = LlamaForCausalLM(LlamaConfig(**sizes)), ARCHITECTURE
-    model.to(torch.float32).save_pretrained(draft.dir)
+    model.save_pretrained(draft.dir, max_shard_size=config.shard)
     write_tokenizer(draft.dir)
     return Checkpoint(architecture=architecture, format="hf", step=7, tokens_seen=70, tokenizer="a" * 64)
 
@@ -127,8 +135,9 @@ class Makers:
     root: Path
     count: int = 0
 
-    def model(self, model: Kind = "llama", seed: int = 0) -> Artifact[Checkpoint]:
-        return make_model(self.root / f"{model}-{seed}", ModelConfig(model=model, seed=seed))
+    def model(self, model: Kind = "llama", seed: int = 0, shard: str = "5GB") -> Artifact[Checkpoint]:
+        config = ModelConfig(model=model, seed=seed, shard=shard)
+        return make_model(self.root / f"{model}-{seed}-{shard}", config)
 
     def dialogues(self, rows: dict[str, Sequence[Turn]]) -> Artifact[Dialogues]:
         data = tuple({"id": id, "messages": _turns(turns)} for id, turns in rows.items())
