@@ -75,7 +75,7 @@ def test_what_heads_a_turn_of_a_chat_is_one_token(encoder: Encoder) -> None:
 
 
 def test_frequent_words_are_single_tokens(encoder: Encoder) -> None:
-    for word in ("場合", "石油", "検索", "必要", "水素", "東京"):
+    for word in ("石油", "水素", "検索", "東京", "図書館"):
         assert encoder.pieces(word) == [word]
 
 
