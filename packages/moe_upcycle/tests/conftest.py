@@ -31,6 +31,9 @@ class DenseConfig(Config):
     extra: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     """Tensors that do not belong there, with their shapes."""
 
+    index: dict[str, str] = Field(default_factory=dict)
+    """Tensor to file, as an index over several files would have it."""
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         kv = HIDDEN // HEADS * KV_HEADS
         shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (VOCABULARY, HIDDEN)}
@@ -66,6 +69,8 @@ def make_dense(draft: Draft, config: DenseConfig) -> Checkpoint:
         part = {name: tensors[name] for name in names[number :: config.files]}
         name = "model.safetensors" if config.files == 1 else f"model-{number + 1:05d}-of-{config.files:05d}.safetensors"
         save_file(part, draft.dir / name, metadata={"format": "pt"})
+    if config.index:
+        (draft.dir / "model.safetensors.index.json").write_text(json.dumps({"weight_map": config.index}))
     settings = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",

@@ -208,3 +208,39 @@ def test_the_class_is_registered_for_whoever_asks(dense: Make, tmp_path: Path):
     assert isinstance(open_model(upcycle(tmp_path / "moe", UpcycleConfig(), dense())), BunbukuMoeForCausalLM)
     plain = open_model(upcycle(tmp_path / "plain", UpcycleConfig(normalization="none"), dense()))
     assert type(plain) is transformers.MixtralForCausalLM
+
+
+@pytest.mark.parametrize("model_class", ["AutoModel", "AutoModelForCausalLM"])
+def test_a_model_can_begin_at_random(model_class: str):
+    register_hf_models()
+    config = BunbukuMoeConfig(
+        vocab_size=32,
+        hidden_size=64,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    )
+    model = getattr(transformers, model_class).from_config(config)
+    routers = [module for module in model.modules() if isinstance(module, NormalizedTopKRouter)]
+    assert len(routers) == 2
+    assert all(0.01 < router.weight.std() < 0.03 for router in routers)
+    assert model(IDS)[0].isfinite().all()
+
+
+def test_the_decoder_alone_opens_too(dense: Make, tmp_path: Path):
+    made = upcycle(tmp_path / "moe", UpcycleConfig(), dense())
+    whole = open_model(made)
+    decoder = transformers.AutoModel.from_pretrained(made.dir)
+    with torch.no_grad():
+        hidden = decoder(IDS).last_hidden_state
+        torch.testing.assert_close(whole.lm_head(hidden), logits(whole))
+
+
+def test_padding_on_the_left_changes_no_answer(dense: Make, tmp_path: Path):
+    model = open_model(upcycle(tmp_path / "moe", UpcycleConfig(strategy=Noise(scale=0.5)), dense()))
+    padded = torch.cat([torch.zeros(2, 5, dtype=torch.long), IDS], dim=1)
+    mask = (torch.arange(24) >= 5).long().repeat(2, 1)
+    position_ids = (mask.cumsum(dim=1) - 1).clamp(min=0)
+    shifted = logits(model, padded, attention_mask=mask, position_ids=position_ids)[:, 5:]
+    torch.testing.assert_close(shifted, logits(model), rtol=1e-4, atol=1e-5)

@@ -140,6 +140,14 @@ def test_what_cannot_be_upcycled_is_refused_in_a_sentence(dense: Make, tmp_path:
     assert not (tmp_path / "moe").exists()
 
 
+def test_a_missing_shard_is_named(dense: Make, tmp_path: Path):
+    """An export that lost a file on the way still has an index that speaks of it."""
+    weight_map = {"model.norm.weight": "model.safetensors", "lm_head.weight": "model-2.safetensors"}
+    parent = dense(without=("lm_head.weight",), index=weight_map)
+    with pytest.raises(BunbukuError, match=r"'lm_head\.weight' should be in 'model-2\.safetensors' and is not"):
+        upcycle(tmp_path / "moe", UpcycleConfig(), parent)
+
+
 def test_more_active_experts_than_there_are_is_refused():
     with pytest.raises(ValueError, match="`active` 5 is more than `experts` 4"):
         UpcycleConfig(experts=4, active=5)

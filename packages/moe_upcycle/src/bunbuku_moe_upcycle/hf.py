@@ -73,9 +73,8 @@ class BunbukuMoeModel(MixtralModel):
 
     def __init__(self, config: BunbukuMoeConfig) -> None:
         super().__init__(config)
-        for layer in self.layers:
-            cast(MixtralDecoderLayer, layer).mlp.gate = NormalizedTopKRouter(config)
-        self.post_init()
+        _normalize_routers(self, config)
+        self.post_init()  # gives the new routers their first weights, and touches no others
 
     @classmethod
     def _can_set_experts_implementation(cls) -> bool:
@@ -94,7 +93,7 @@ class BunbukuMoeForCausalLM(MixtralForCausalLM):
 
     def __init__(self, config: BunbukuMoeConfig) -> None:
         super().__init__(config)
-        self.model = BunbukuMoeModel(config)
+        _normalize_routers(self.model, config)
         self.post_init()
 
     @classmethod
@@ -144,6 +143,11 @@ class BunbukuMoeForCausalLM(MixtralForCausalLM):
             attentions=inside.attentions,
             router_logits=inside.router_logits,
         )
+
+
+def _normalize_routers(model: MixtralModel, config: BunbukuMoeConfig) -> None:
+    for layer in model.layers:
+        cast(MixtralDecoderLayer, layer).mlp.gate = NormalizedTopKRouter(config)
 
 
 def load_balancing_loss(router_logits: tuple[Tensor, ...], active: int, attention_mask: Tensor | None = None) -> Tensor:

@@ -100,10 +100,9 @@ def write_tensors(path: Path, tensors: Sequence[Planned], data: Iterator[bytes])
         file.write(len(encoded).to_bytes(_LENGTH_BYTES, "little"))
         file.write(encoded)
         for tensor in tensors:
-            made = next(data)
-            if len(made) != planned_bytes(tensor):
-                raise ValueError(f"{tensor.name}: {len(made)} bytes were made, {planned_bytes(tensor)} are needed")
-            file.write(made)
+            # Not kept in a variable: it would live on while the next one is made.
+            if (written := file.write(next(data))) != planned_bytes(tensor):
+                raise ValueError(f"{tensor.name}: {written} bytes were made, {planned_bytes(tensor)} are needed")
 
 
 def decode(data: bytes, dtype: str) -> Floats:

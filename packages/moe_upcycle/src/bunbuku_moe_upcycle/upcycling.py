@@ -21,8 +21,8 @@ class Perturbation:
     weights: int = 0
 
     def add(self, dense: Floats, made: Floats) -> None:
-        self.squares += float(np.square(made - dense, dtype=np.float64).sum())
-        self.dense_squares += float(np.square(dense - dense.mean(dtype=np.float64), dtype=np.float64).sum())
+        self.squares += _sum_of_squares(made - dense)
+        self.dense_squares += _sum_of_squares(dense - dense.mean(dtype=np.float64).astype(np.float32))
         self.weights += dense.size
 
     @property
@@ -55,7 +55,10 @@ class Upcycling:
         if output.place is None:
             return self.dense.raw(output.source)
         dense = self._read(output.source)
-        made = encode(self.strategy.expert(dense, output.place, self.seed), output.dtype)
+        expert = self.strategy.expert(dense, output.place, self.seed)
+        if expert is dense:
+            return encode(dense, output.dtype)
+        made = encode(expert, output.dtype)
         self.perturbation.add(dense, decode(made, output.dtype).reshape(dense.shape))
         return made
 
@@ -97,3 +100,10 @@ def write_shards(folder: Path, cut: Sequence[Sequence[Output]], data: Iterator[b
 def write_json(path: Path, value: object) -> None:
     """Write JSON whose bytes depend on the value alone."""
     path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _sum_of_squares(values: Floats) -> float:
+    """Summed in float32 within blocks and in float64 over them."""
+    flat = values.reshape(-1)
+    blocks = (flat[first : first + 2**16] for first in range(0, flat.size, 2**16))
+    return sum(float(np.dot(block, block)) for block in blocks)
