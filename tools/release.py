@@ -39,11 +39,11 @@ class ReleaseError(Exception):
 
 
 def next_version(version: str, changelog: str) -> str:
-    """The version after `version`, given what the CHANGELOG has unreleased; `version` itself if that is nothing.
+    r"""The version after `version`, given what the CHANGELOG has unreleased; `version` itself if that is nothing.
 
-    >>> next_version("0.1.2", "## [Unreleased]\\n\\n### Fixed\\n\\n- A thing.\\n\\n## [0.1.2]\\n")
+    >>> next_version("0.1.2", "## [Unreleased]\n\n### Fixed\n\n- A thing.\n\n## [0.1.2]\n")
     '0.1.3'
-    >>> next_version("0.1.2", "## [Unreleased]\\n\\n### Added\\n\\n- A thing.\\n")
+    >>> next_version("0.1.2", "## [Unreleased]\n\n### Added\n\n- A thing.\n")
     '0.2.0'
     """
     unreleased = _UNRELEASED.search(changelog)
