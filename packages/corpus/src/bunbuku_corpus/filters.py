@@ -17,12 +17,11 @@ from bunbuku_contracts import Config
 from pydantic import Field, PositiveInt
 
 from bunbuku_corpus.document import Document
-from bunbuku_corpus.language import identify
+from bunbuku_corpus.language import KANA, identify
 from bunbuku_corpus.ngrams import codepoints, covered, ngram_hashes, seen_before
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
-_KANA = re.compile(r"[\u3041-\u3096\u30a1-\u30fa\u30fc\uff66-\uff9f]")  # long-vowel mark and half-width kana too
 _SPACE = re.compile(r"\s+")
 _PARAGRAPH = re.compile(r"\n\s*\n")
 
@@ -109,7 +108,7 @@ class TooLittleKana(Filter):
 
     @override
     def drops(self, text: str) -> bool:
-        return len(_KANA.findall(text)) < self.min_ratio * _visible(text)
+        return len(KANA.findall(text)) < self.min_ratio * _visible(text)
 
 
 class TooFewLetters(Filter):

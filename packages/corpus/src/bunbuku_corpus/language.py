@@ -1,5 +1,6 @@
 """Which language a text is written in, offline. The one module that knows py3langid."""
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,12 @@ from bunbuku_corpus.document import UNDETERMINED
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
+KANA = re.compile(r"[\u3041-\u3096\u30a1-\u30fa\u30fc\uff66-\uff9f]")
+"""Hiragana and katakana, the long-vowel mark and half-width forms included."""
 SAMPLE_CHARS = 900
+_JAPANESE_KANA = 0.2
+"""Share of kana among a text's letters from which it is Japanese: no other language is written with them, and quotations
+in a Chinese or English text stay far below. It settles most Japanese texts, a hundred times as fast as the model."""
 
 
 @cache
@@ -40,6 +46,9 @@ def identify(text: str) -> str:
     'und'
     """
     part = sample(text)
-    if not any(char.isalpha() for char in part):
+    letters = sum(map(str.isalpha, part))
+    if not letters:
         return UNDETERMINED
+    if len(KANA.findall(part)) >= _JAPANESE_KANA * letters:
+        return "ja"
     return str(_identifier().classify(part)[0])

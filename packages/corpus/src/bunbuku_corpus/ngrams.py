@@ -69,9 +69,7 @@ def covered(starts: NDArray[np.bool_], n: int) -> int:
     >>> covered(np.array([True, True, False, False, False]), 2)
     3
     """
-    length = len(starts) + n - 1
-    steps = np.zeros(length + 1, np.int64)
-    where = np.flatnonzero(starts)
-    np.add.at(steps, where, 1)
-    np.add.at(steps, where + n, -1)
-    return int(np.count_nonzero(np.cumsum(steps)[:length]))
+    places = np.arange(len(starts) + n - 1)
+    last_start = np.full(len(places), -n)
+    last_start[: len(starts)][starts] = places[: len(starts)][starts]
+    return int(np.count_nonzero(places - np.maximum.accumulate(last_start) < n))

@@ -31,7 +31,7 @@ class Partition(Config):
         """The part that a document of this id falls into.
 
         >>> Partition(validation=0.3, test=0.3).part_of("tatoeba:12")
-        'train'
+        'test'
         """
         group = id.partition(self.group_before)[0] if self.group_before else id
         digest = hashlib.blake2b(f"{self.salt}\n{group}".encode(), digest_size=8).digest()

@@ -232,7 +232,8 @@ class _Duplicates:
 
     def report(self, *, nominated: int) -> DedupReport:
         sizes = Counter(copies + 1 for copies in self._copies.values())
-        sizes[1] = self._counts["kept"].documents - len(self._copies)
+        if alone := self._counts["kept"].documents - len(self._copies):
+            sizes[1] = alone
         return DedupReport(
             seen=amount(self._counts["seen"]),
             kept=amount(self._counts["kept"]),

@@ -1,0 +1,264 @@
+"""Sources, through the stage that reads them."""
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from bunbuku_contracts import Artifact, BunbukuError, Corpus
+from bunbuku_corpus import Document, GatherConfig, gather, read_documents
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+ROWS = [
+    {
+        "id": "a",
+        "text": "犬が走る。",
+        "source": "web",
+        "url": "https://example.org/a",
+        "licence": "MIT",
+        "language": "ja",
+    },
+    {"id": "b", "text": "A cat sleeps.", "source": "web", "url": None, "licence": "CC0-1.0", "language": "en"},
+]
+
+
+def config(**source: Any) -> GatherConfig:
+    return GatherConfig.model_validate({"sources": [source]})
+
+
+def lines(rows: Sequence[object]) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".zst":
+        with pa.output_stream(str(path), compression="zstd") as stream:
+            stream.write(content)
+    else:
+        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+def gathered(tmp_path: Path, source: Path | None, **config_of_source: Any) -> Artifact[Corpus]:
+    return gather(tmp_path / "out", config(**config_of_source), source)
+
+
+@pytest.mark.parametrize("name", ["web.jsonl", "web.jsonl.gz", "web.jsonl.zst"])
+def test_json_lines_keep_all_they_say(name: str, tmp_path: Path):
+    corpus = gathered(tmp_path, write(tmp_path / name, lines(ROWS)), type="jsonl")
+    assert list(read_documents(corpus)) == [Document(**row) for row in ROWS]
+    assert corpus.spec.licences == ("CC0-1.0", "MIT")
+    assert corpus.spec.languages == ("en", "ja")
+    assert corpus.manifest.metrics["characters.ja"] == 5
+
+
+def test_parquet_keeps_all_it_says(tmp_path: Path):
+    pq.write_table(pa.Table.from_pylist([row | {"other": 1} for row in ROWS]), tmp_path / "web.parquet")
+    corpus = gathered(tmp_path, tmp_path, type="parquet")
+    assert list(read_documents(corpus)) == [Document(**row) for row in ROWS]
+
+
+def test_a_saved_data_set_keeps_all_it_says(tmp_path: Path):
+    import datasets
+
+    datasets.Dataset.from_list(ROWS).save_to_disk(str(tmp_path / "saved"))
+    corpus = gathered(tmp_path, tmp_path / "saved", type="datasets")
+    assert list(read_documents(corpus)) == [Document(**row) for row in ROWS]
+
+
+def test_a_split_of_a_saved_data_set_is_chosen(tmp_path: Path):
+    import datasets
+
+    both = datasets.DatasetDict(
+        {"train": datasets.Dataset.from_list(ROWS[:1]), "test": datasets.Dataset.from_list(ROWS[1:])}
+    )
+    both.save_to_disk(str(tmp_path / "saved"))
+    corpus = gathered(tmp_path, tmp_path / "saved", type="datasets", split="test")
+    assert [document.id for document in read_documents(corpus)] == ["b"]
+    with pytest.raises(BunbukuError, match="saved does not open as a data set"):
+        gather(tmp_path / "other", config(type="datasets", split="dev"), tmp_path / "saved")
+
+
+def test_other_field_names_are_mapped_and_nested_ones_reached(tmp_path: Path):
+    row = {"key": 7, "body": "本文です。", "meta": {"url": "https://example.org/7", "license": "MIT"}}
+    fields = {"id": "key", "text": "body", "url": "meta.url", "licence": "meta.license"}
+    source = write(tmp_path / "crawl.jsonl", lines([row]))
+    [document] = read_documents(
+        gathered(tmp_path, source, type="jsonl", fields=fields, language="ja", name="crawl of may")
+    )
+    assert document == Document("7", "本文です。", "crawl of may", "https://example.org/7", "MIT", "ja")
+
+
+def test_what_a_row_does_not_say_gets_a_default(tmp_path: Path):
+    source = write(tmp_path / "notes.jsonl.gz", lines([{"text": "一"}, {"text": "二"}, {"text": "一"}]))
+    first, second, again = read_documents(gathered(tmp_path, source, type="jsonl"))
+    assert (first.source, first.licence, first.language, first.url) == ("notes", "unknown", "und", None)
+    assert len({first.id, second.id, again.id}) == 3
+    assert again.id == f"{first.id}~2"
+
+
+def test_ids_made_of_the_text_stay_when_rows_are_added(tmp_path: Path):
+    few = gathered(
+        tmp_path / "few", write(tmp_path / "few" / "n.jsonl", lines([{"text": "一"}, {"text": "二"}])), type="jsonl"
+    )
+    more = write(tmp_path / "more" / "n.jsonl", lines([{"text": "零"}, {"text": "二"}, {"text": "一"}]))
+    ids = {document.text: document.id for document in read_documents(gathered(tmp_path / "more", more, type="jsonl"))}
+    assert all(ids[document.text] == document.id for document in read_documents(few))
+
+
+def test_several_sources_share_a_folder_in_the_order_of_the_config(tmp_path: Path):
+    write(tmp_path / "in" / "web" / "2.jsonl", lines([{"text": "二"}]))
+    write(tmp_path / "in" / "web" / "1.jsonl.gz", lines([{"text": "一"}]))
+    pq.write_table(pa.table({"text": ["三"]}), tmp_path / "in" / "wiki.parquet")
+    sources = [{"type": "parquet"}, {"type": "jsonl", "files": "web/*"}]
+    corpus = gather(tmp_path / "out", GatherConfig.model_validate({"sources": sources}), tmp_path / "in")
+    assert [document.text for document in read_documents(corpus)] == ["三", "一", "二"]
+
+
+def test_only_a_line_feed_ends_a_line(tmp_path: Path):
+    text = "一行目\u2028二行目\u0085三行目"
+    corpus = gathered(tmp_path, write(tmp_path / "web.jsonl", lines([{"text": text}])), type="jsonl")
+    assert [document.text for document in read_documents(corpus)] == [text]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (b'{"text": "x"', "is not JSON"),
+        (b'["text"]', "is not a JSON object"),
+        (b'{"text": 7}', "'text' is 7, not a text"),
+        (b'{"text": null}', "has no field 'text'"),
+        (b'{"body": "x"}', "has no field 'text'; it has 'body'"),
+        (b'{"text": "\xff"}', "is not UTF-8"),
+        (b'{"text": "\\ud83d"}', "half of a surrogate pair"),
+        (b'{"text": "x", "id": {}}', "'id' is {}, not a text"),
+        (b"[" * 100_000, "is nested too deeply"),
+    ],
+)
+def test_a_malformed_line_is_one_sentence_with_its_number(line: bytes, problem: str, tmp_path: Path):
+    source = write(tmp_path / "web.jsonl.gz", lines([{"text": "一"}, {"text": "二"}]) + line + b"\n")
+    with pytest.raises(BunbukuError) as error:
+        gathered(tmp_path, source, type="jsonl")
+    assert f"{source}:3" in str(error.value) and problem in str(error.value)
+    assert error.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["web.jsonl.gz", "web.jsonl.zst"])
+def test_a_file_that_was_cut_off_is_refused(name: str, tmp_path: Path):
+    source = write(tmp_path / name, lines([{"text": str(n * 7919 % 10_007)} for n in range(5000)]))
+    source.write_bytes(source.read_bytes()[:-500])
+    with pytest.raises(BunbukuError, match=f"{name} cannot be read"):
+        gathered(tmp_path, source, type="jsonl")
+
+
+def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path):
+    write(tmp_path / "web.parquet", b"no")
+    with pytest.raises(BunbukuError, match=r"web\.parquet does not read as Parquet"):
+        gathered(tmp_path, tmp_path, type="parquet")
+
+
+def test_a_misspelt_field_is_not_covered_by_a_default(tmp_path: Path):
+    source = write(tmp_path / "web.jsonl", lines([{"text": "一", "license": "MIT"}]))
+    with pytest.raises(
+        BunbukuError, match=r"no row has the field 'licens' that `fields.licence` names; .* has 'license', 'text'"
+    ):
+        gathered(tmp_path, source, type="jsonl", fields={"licence": "licens"})
+
+
+def test_an_id_that_was_there_before_is_refused_with_its_place(tmp_path: Path):
+    source = write(tmp_path / "web.jsonl", lines([{"id": "a", "text": "一"}, {"id": "a", "text": "二"}]))
+    with pytest.raises(BunbukuError, match=r"web\.jsonl:2: the id 'a' was there before"):
+        gathered(tmp_path, source, type="jsonl")
+
+
+def test_nothing_to_read_is_one_sentence(tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    with pytest.raises(BunbukuError, match=r"no file under .*in matches '\*\*/\*\.jsonl\*'"):
+        gathered(tmp_path, tmp_path / "in", type="jsonl")
+    with pytest.raises(BunbukuError, match="there is not one document in"):
+        gathered(tmp_path, write(tmp_path / "in" / "empty.jsonl", b"\n\n"), type="jsonl")
+    with pytest.raises(BunbukuError, match="no --source was given"):
+        gathered(tmp_path, None, type="jsonl")
+
+
+def test_a_data_set_of_the_hub_needs_a_commit():
+    with pytest.raises(ValidationError, match="needs a `revision`, a commit"):
+        config(type="datasets", hub="user/data")
+    with pytest.raises(ValidationError, match="revision"):
+        config(type="datasets", hub="user/data", revision="main")
+
+
+SENTENCES = (
+    "10\t犬が走る。\tA dog runs.\tEen hond rent.\n"
+    "11\t猫が寝る。\t-\t-\n"
+    "12\t鳥が飛ぶ。\tA bird flies.\t-\n"
+    "13\t鳥は飛ぶ。\tA bird flies.\t-\n"
+    "14\t-\tOnly English.\t-\n"
+)
+
+
+def test_tatoeba_joins_consecutive_sentences_and_keeps_the_pairs(tmp_path: Path):
+    source = write(tmp_path / "SENTENCES", SENTENCES.encode())
+    corpus = gathered(tmp_path, source, type="tatoeba", sentences_per_document=2)
+    documents = {document.id: document for document in read_documents(corpus)}
+    assert {id: document.text for id, document in documents.items()} == {
+        "tatoeba:0": "犬が走る。\n猫が寝る。",
+        "tatoeba:0#en": "A dog runs.",
+        "tatoeba:1": "鳥が飛ぶ。\n鳥は飛ぶ。",
+        "tatoeba:1#en": "A bird flies.",
+        "tatoeba:2#en": "Only English.",
+    }
+    assert documents["tatoeba:1"].url == "https://tatoeba.org/sentences/show/12"
+    pairs = list(read_documents(corpus, "parallel"))
+    assert [(pair.id, pair.text) for pair in pairs] == [
+        ("tatoeba:0/10", "犬が走る。\nA dog runs."),
+        ("tatoeba:1/12", "鳥が飛ぶ。\nA bird flies."),
+        ("tatoeba:1/13", "鳥は飛ぶ。\nA bird flies."),
+    ]
+    assert {pair.language for pair in pairs} == {"ja-en"}
+    assert corpus.spec.licences == ("CC BY 2.0 FR",)
+    assert corpus.spec.languages == ("en", "ja")
+
+
+def test_tatoeba_keeps_the_share_of_a_language_that_is_asked_for(tmp_path: Path):
+    content = "".join(f"{n}\t文{n}。\tSentence {n}.\n" for n in range(2000)).encode()
+    source = write(tmp_path / "SENTENCES", content)
+    keep = {"ja": 1.0, "en": 0.25}
+    corpus = gathered(tmp_path, source, type="tatoeba", sentences_per_document=2, keep=keep)
+    assert corpus.manifest.metrics["documents.ja"] == 1000
+    assert corpus.manifest.metrics["documents.en"] == pytest.approx(250, rel=0.2)
+    assert corpus.manifest.metrics["pairs"] == 2000
+
+
+def test_tatoeba_reads_only_so_many_blocks(tmp_path: Path):
+    source = write(tmp_path / "SENTENCES", SENTENCES.encode())
+    corpus = gathered(tmp_path, source, type="tatoeba", sentences_per_document=2, max_blocks=1)
+    assert [document.id for document in read_documents(corpus)] == ["tatoeba:0", "tatoeba:0#en"]
+
+
+@pytest.mark.parametrize(("line", "problem"), [(b"12\tonly\n", "has 2 columns"), (b"12\t\xff\t-\n", "is not UTF-8")])
+def test_a_line_that_is_no_sentence_is_one_sentence_with_its_number(line: bytes, problem: str, tmp_path: Path):
+    source = write(tmp_path / "SENTENCES", SENTENCES.encode() + line)
+    with pytest.raises(BunbukuError, match=f"SENTENCES:6 {problem}"):
+        gathered(tmp_path, source, type="tatoeba")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+@given(
+    texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), min_size=1, max_size=8),
+    suffix=st.sampled_from(["", ".gz", ".zst"]),
+)
+def test_every_text_comes_through_json_lines_unchanged(
+    texts: list[str], suffix: str, tmp_path_factory: pytest.TempPathFactory
+):
+    folder = tmp_path_factory.mktemp("corpus")
+    source = write(folder / f"web.jsonl{suffix}", lines([{"text": text} for text in texts]))
+    assert [document.text for document in read_documents(gathered(folder, source, type="jsonl"))] == texts
