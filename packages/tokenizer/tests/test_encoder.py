@@ -74,11 +74,6 @@ def test_what_heads_a_turn_of_a_chat_is_one_token(encoder: Encoder) -> None:
     assert encoder.pieces("\n\n### 応答:\n") == ["\n\n", "###▁応答:", "\n"]
 
 
-def test_frequent_words_are_single_tokens(encoder: Encoder) -> None:
-    for word in ("石油", "水素", "検索", "東京", "図書館"):
-        assert encoder.pieces(word) == [word]
-
-
 def test_no_piece_is_empty_or_there_twice(encoder: Encoder) -> None:
     pieces = _pieces(encoder)
     assert all(pieces)

@@ -5,7 +5,10 @@ import pytest
 from bunbuku_contracts import Artifact, BunbukuError, Corpus, Tokenizer
 from bunbuku_contracts.artifact import Artifact as Published
 from bunbuku_tokenizer import Encoder, TrainConfig, TrainRun, train
+from bunbuku_tokenizer.candidates import SPACE
 from bunbuku_tokenizer.cli import main
+from bunbuku_tokenizer.morphemes import count_chunk
+from bunbuku_tokenizer.vocabulary import GIVEN
 from pydantic import ValidationError
 
 
@@ -25,10 +28,25 @@ def test_no_path_of_this_machine_is_in_any_file(tokenizer: Artifact[Tokenizer]) 
 
 def test_the_spec_says_what_the_files_hold(tokenizer: Artifact[Tokenizer], encoder: Encoder) -> None:
     spec = tokenizer.spec
-    assert spec.vocab_size == encoder.sentencepiece.get_piece_size() == encoder.fast.get_vocab_size() == 704
+    assert spec.vocab_size == encoder.sentencepiece.get_piece_size() == encoder.fast.get_vocab_size() == 832
     names = [encoder.sentencepiece.id_to_piece(id) for id in (spec.unk_id, spec.bos_id, spec.eos_id, spec.pad_id)]
     assert names == ["<unk>", "<s>", "</s>", "<pad>"]
     assert spec.licences == ("CC0-1.0",)
+
+
+def test_with_one_morpheme_a_piece_words_are_tokens_and_no_piece_crosses_a_boundary(
+    corpus: Artifact[Corpus], small: TrainConfig, rows, tmp_path: Path
+) -> None:
+    config = small.model_copy(update={"max_morphemes": 1, "vocab_size": 800})
+    encoder = Encoder.open(train(tmp_path / "out", config, corpus).dir)
+    for word in ("石油", "水素", "検索", "場合", "図書館", "東京"):
+        assert encoder.pieces(word) == [word]
+    words = set(
+        count_chunk((line for row in rows for line in row["text"].split("\n")), max_morphemes=1, max_chars=16).atoms
+    )
+    for id in range(260 + len(GIVEN), 800):
+        piece = encoder.sentencepiece.id_to_piece(id).replace(SPACE, " ")
+        assert len(piece) == 1 or any(piece in word for word in words), piece
 
 
 def test_a_vocabulary_too_large_for_the_text_names_the_largest_that_can_be_made(
@@ -79,7 +97,7 @@ def test_the_command_line_trains_and_measures(
     corpus: Artifact[Corpus], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made, report = str(tmp_path / "tokenizer"), str(tmp_path / "report")
-    sizes = ["--set", "vocab_size=704", "--set", "max_chars=60_000"]
+    sizes = ["--set", "vocab_size=768", "--set", "max_chars=30_000"]
     assert main(["train", "--corpus", str(corpus.dir), "--out", made, *sizes]) == 0
     assert main(["measure", "--tokenizer", made, "--corpus", str(corpus.dir), "--out", report]) == 0
     said = capsys.readouterr()

@@ -25,6 +25,7 @@ ESCAPED = ((ESCAPE, ESCAPE + "b"), (SPACE, ESCAPE + "a"))
 UNK, BOS, EOS, PAD = SPECIALS = ("<unk>", "<s>", "</s>", "<pad>")
 """Special tokens: their ids are 0, 1, 2 and 3."""
 BYTES = 256
+_ALPHABET = 0x110000
 
 _TOO_HIGH = re.compile(r"Vocabulary size too high .* <= (\d+)")
 _TOO_LOW = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
@@ -84,7 +85,7 @@ def learn(
             model_type="unigram",
             vocab_size=size,
             seed_sentencepieces_file=str(_write_candidates(candidates, scratch)),
-            seed_sentencepiece_size=max(len(candidates), 1),
+            seed_sentencepiece_size=len(candidates) + _ALPHABET,  # single characters count as well
             character_coverage=coverage,
             required_chars=required,
             max_sentencepiece_length=max_chars,
