@@ -18,12 +18,18 @@ from bunbuku_contracts import (
     Checkpoint,
     Config,
     Corpus,
+    Curve,
     Dialogues,
     Draft,
     Experts,
+    Picture,
+    Report,
+    Section,
+    Table,
     Tokenizer,
     Tokens,
     stage,
+    write_sections,
 )
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -141,6 +147,33 @@ def train_model(draft: Draft, config: ModelConfig, tokenizer: Artifact[Tokenizer
     )  # fmt: skip
 
 
+@stage("moe_upcycle.upcycle")
+def upcycle(draft: Draft, config: Nothing, checkpoint: Artifact[Checkpoint]) -> Checkpoint:
+    """The same weights under the name of a mixture, and so the same numbers."""
+    for file in checkpoint.files():
+        (draft.dir / file.path).write_bytes(checkpoint.path(file).read_bytes())
+    shape = checkpoint.spec.architecture.model_copy(update={"experts": Experts(count=4, active=2)})
+    return checkpoint.spec.model_copy(update={"architecture": shape})
+
+
+@stage("moe_upcycle.similarity")
+def compare(draft: Draft, config: Nothing, checkpoint: Artifact[Checkpoint]) -> Report:
+    """A report of a stage that this package does not know: with a picture, a curve and a hostile name."""
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 40"><rect width="40" height="40" fill="#2f6f8f"/></svg>'
+    (draft.dir / "heat.svg").write_text(svg)
+    table = Table(columns=("expert", "similarity"), rows=(("<script>alert(1)</script>", 0.987654), ("専門家", None)))
+    curve = Curve(name="layer 0", x_label="expert", y_label="cosine", points=((0, 1.0), (1, 0.5), (2, 0.25)))
+    section = Section(
+        title="Expert similarity",
+        paragraphs=("隣り合う専門家の類似度。",),
+        tables=(table,),
+        pictures=(Picture(path="heat.svg", caption="cosine of the experts"),),
+        curves=(curve,),
+    )
+    write_sections(draft, [section])
+    return Report(title="Expert similarity")
+
+
 @stage("synth.generate")
 def ask(draft: Draft, config: Nothing, corpus: Artifact[Corpus]) -> Dialogues:
     """Which animal a sentence is about: with choices; and one dialogue without any."""
@@ -219,7 +252,15 @@ def make(place):
     def model(tokenizer: Artifact[Tokenizer], **config: object) -> Artifact[Checkpoint]:
         return train_model(place("model"), ModelConfig.model_validate(config), tokenizer)
 
-    return SimpleNamespace(model=model, ids=ids, texts=texts, write_events=write_events)
+    def mixture(checkpoint: Artifact[Checkpoint]) -> Artifact[Checkpoint]:
+        return upcycle(place("upcycled"), Nothing(), checkpoint)
+
+    def similarity(checkpoint: Artifact[Checkpoint]) -> Artifact[Report]:
+        return compare(place("similarity"), Nothing(), checkpoint)
+
+    return SimpleNamespace(
+        model=model, mixture=mixture, similarity=similarity, ids=ids, texts=texts, write_events=write_events
+    )
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ def test_the_greedy_text_is_the_models_own(make, written, models, tokenizer) -> 
 
     model = LlamaForCausalLM.from_pretrained(models["first"].dir).eval()
     line = torch.tensor([make.ids(tokenizer, "猫は")])
-    out = model.generate(line, do_sample=False, max_new_tokens=8)[0, 2:]
+    out = model.generate(line, do_sample=False, max_new_tokens=8)[0, 2:]  # pyright: ignore[reportAttributeAccessIssue]
     text = AutoTokenizer.from_pretrained(models["first"].dir).decode(out, skip_special_tokens=True)
     row = pq.read_table(written.dir / "items.parquet").to_pylist()[0]
     assert row["text"] == text

@@ -15,6 +15,7 @@ from bunbuku_eval.stages.baseline import BaselineConfig, baseline
 from bunbuku_eval.stages.choice import ChoiceConfig, choice
 from bunbuku_eval.stages.generate import GenerateConfig, generate
 from bunbuku_eval.stages.perplexity import PerplexityConfig, perplexity
+from bunbuku_eval.stages.report import ReportConfig, report
 
 __all__ = [
     "BaselineConfig",
@@ -27,6 +28,7 @@ __all__ = [
     "KneserNeyBigram",
     "PerplexityConfig",
     "Prompt",
+    "ReportConfig",
     "Sample",
     "baseline",
     "bits_per_byte",
@@ -34,5 +36,6 @@ __all__ = [
     "choice",
     "generate",
     "perplexity",
+    "report",
     "wilson",
 ]

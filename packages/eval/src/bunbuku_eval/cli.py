@@ -4,5 +4,6 @@ from bunbuku_eval.stages.baseline import baseline
 from bunbuku_eval.stages.choice import choice
 from bunbuku_eval.stages.generate import generate
 from bunbuku_eval.stages.perplexity import perplexity
+from bunbuku_eval.stages.report import report
 
-main = stage_cli(perplexity, baseline, choice, generate)
+main = stage_cli(perplexity, baseline, choice, generate, report)
