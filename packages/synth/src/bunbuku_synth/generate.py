@@ -1,0 +1,146 @@
+"""The stage `generate`: read sources, let each task write, keep what is new, write it with its lineage."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from bunbuku_contracts import Artifact, BunbukuError, Checkpoint, Config, Corpus, Dialogues, Draft, RunSettings, stage
+from bunbuku_inference import Answer, AnyEngine, Failure, TransformersEngine
+from pydantic import Field, PositiveInt
+
+from bunbuku_synth.item import Dropped, Item, remove_shards, write_dropped, write_items
+from bunbuku_synth.sources import Library
+from bunbuku_synth.tasks import AnyTask
+from bunbuku_synth.tasks.task import RuleTask, Task, select
+from bunbuku_synth.tasks.teaching import Asked, TeacherTask
+from bunbuku_synth.teacher import ask, identity, opened
+
+_log = logging.getLogger(__name__)
+
+
+class GenerateConfig(Config):
+    """What to make."""
+
+    tasks: Annotated[tuple[AnyTask, ...], Field(min_length=1)]
+    """Of two items that ask the same, the earlier task's is kept; rule tasks come before those of a teacher."""
+    seed: int = 0
+    """Another seed draws other sources, other templates and other choices."""
+    teacher: str | None = None
+    """What items call the teacher; its name at the server if it is served. Its digest is added where it is known."""
+    teacher_licence: str | None = None
+    """Licence of a teacher that is a file or a server; a checkpoint states its own."""
+    rows_per_shard: PositiveInt = 50_000
+
+
+class GenerateRun(RunSettings):
+    """Where a teacher runs."""
+
+    engine: AnyEngine = TransformersEngine()
+
+
+@dataclass
+class Made:
+    """What a run has made so far."""
+
+    items: list[Item] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+    """Questions, normalized."""
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def add(self, task: Task, candidates: Iterable[Item], tally: Counter[str]) -> None:
+        """Take in what a task wants of its candidates, and count what became of the rest."""
+        items = select(candidates, task.count, seen=self.seen, tally=tally)
+        self.items += items
+        self.count(f"items.{task.type}", len(items))
+        self.count(f"missing.{task.type}", task.count - len(items))
+        for reason, count in sorted(tally.items()):
+            self.count(f"rejected.{task.type}.{reason}", count)
+        if isinstance(task, RuleTask) and len(items) < task.count:
+            _log.warning("%s: only %d of %d items; %s", task.type, len(items), task.count, dict(tally))
+
+    def add_taught(
+        self, task: TeacherTask, asked: Sequence[Asked], answers: Sequence[Answer | Failure], *, teacher: str
+    ) -> None:
+        """Take in those of a teacher's replies that hold; the others are dropped with their reason."""
+        tally: Counter[str] = Counter()
+        kept: list[Item] = []
+        for one, answer in zip(asked, answers, strict=True):
+            outcome, repairs = task.outcome(one, answer, teacher=teacher)
+            for name in repairs:
+                self.count(f"repaired.{task.type}.{name}", 1)
+            if isinstance(outcome, Dropped):
+                self.dropped.append(outcome)
+                tally[outcome.reason] += 1
+            else:
+                kept.append(outcome)
+        self.add(task, kept, tally)
+
+    def count(self, name: str, count: int) -> None:
+        """Add to a metric."""
+        if count:
+            self.metrics[name] = self.metrics.get(name, 0.0) + count
+
+
+@stage("synth.generate", resumable=True, bitwise=False)
+def generate(
+    draft: Draft,
+    config: GenerateConfig,
+    corpus: Artifact[Corpus],
+    parallel: Artifact[Corpus] | None = None,
+    teacher: Artifact[Checkpoint] | None = None,
+    teacher_file: Path | None = None,
+    *,
+    run: GenerateRun = GenerateRun(),
+) -> Dialogues:
+    """Make dialogues of a corpus part: translation, cloze, multiple choice, arithmetic, and what a teacher writes.
+
+    Rule tasks need no model, and their answers are right by how the items are built. Teacher tasks ask a model: a
+    checkpoint (--teacher), a folder or GGUF file (--teacher-file), or a server (an `openai` engine in --run). Pairs of
+    sentences (--parallel DIR#parallel) are used only where their block is a document of the corpus part, so the same
+    command over the test part makes evaluation items that no training item gives away. Every item says which source,
+    template, generator and seed it came from; replies that were turned down are in part `dropped`, with the reason.
+    """
+    library = Library(corpus, parallel)
+    teaching = [task for task in config.tasks if isinstance(task, TeacherTask)]
+    name = identity(config.teacher, teacher, teacher_file, run.engine) if teaching else ""
+    made = Made()
+    for task in draft.track(config.tasks, unit="tasks", total=len(config.tasks)):
+        if isinstance(task, RuleTask):
+            tally: Counter[str] = Counter()
+            candidates = task.write(library, seed=config.seed, tally=tally)
+            made.add(task, candidates, tally)
+    if teaching:
+        weights = teacher.dir if teacher else teacher_file
+        with opened(draft, run.engine, weights, role="teacher") as model:
+            for task in teaching:
+                asked = list(task.ask(library, seed=config.seed, teacher=name))
+                answers = ask(draft, model, [one.request for one in asked], role=f"teacher {task.type}")
+                made.add_taught(task, asked, answers, teacher=name)
+    return _write(draft, config, made)
+
+
+def _write(draft: Draft, config: GenerateConfig, made: Made) -> Dialogues:
+    draft.metrics |= made.metrics
+    if not made.items:
+        reasons = (
+            ", ".join(sorted(name for name in made.metrics if name.startswith("rejected."))) or "there is no source"
+        )
+        raise BunbukuError(
+            f"none of the {len(config.tasks)} tasks made an item: {reasons}",
+            hint="is it the right part of the corpus, and do its sentences fit the tasks' lengths?",
+        )
+    remove_shards(draft)
+    write_items(sorted(made.items, key=lambda item: item.id), draft, rows_per_shard=config.rows_per_shard)
+    dropped = sorted(made.dropped, key=lambda entry: entry.item.id)
+    write_dropped(dropped, draft, rows_per_shard=config.rows_per_shard)
+    return Dialogues(licences=tuple(sorted(_licences(config, made))))
+
+
+def _licences(config: GenerateConfig, made: Made) -> set[str]:
+    """Licences that no input states: of the items themselves and of a teacher that is no artifact."""
+    own = {item.licence for item in made.items}
+    return own | ({config.teacher_licence} if config.teacher_licence else set())

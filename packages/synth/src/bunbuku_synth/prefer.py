@@ -1,0 +1,200 @@
+"""The stage `prefer`: right answers against wrong ones, made by rules and written by a model."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from bunbuku_contracts import (
+    Artifact,
+    BunbukuError,
+    Checkpoint,
+    Config,
+    Dialogues,
+    Draft,
+    Preferences,
+    RunSettings,
+    stage,
+)
+from bunbuku_inference import Answer, AnyEngine, Failure, Message, Request, Sampling, TransformersEngine
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from bunbuku_synth.contrasts import (
+    AnyContrast,
+    ArithmeticContrast,
+    ClozeContrast,
+    Contrast,
+    MultipleChoiceContrast,
+    Others,
+    TranslateContrast,
+)
+from bunbuku_synth.item import Item, Preference, read_items, remove_shards, write_preferences
+from bunbuku_synth.keys import Key, draw, key_of
+from bunbuku_synth.teacher import ask, opened
+
+
+class ModelSampling(Config):
+    """How the model chooses its words."""
+
+    temperature: NonNegativeFloat = 0.0
+    """0 takes the likeliest word each time."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_tokens: PositiveInt = 48
+
+
+class PreferConfig(Config):
+    """What to contrast."""
+
+    contrasts: Annotated[tuple[AnyContrast, ...], Field(min_length=1)] = (
+        TranslateContrast(),
+        ClozeContrast(),
+        MultipleChoiceContrast(),
+        ArithmeticContrast(),
+    )
+    """Tasks whose answers can be checked. Items of other tasks are left alone."""
+    seed: int = 0
+    """Another seed draws other items and other wrong answers."""
+    sampling: ModelSampling = ModelSampling()
+    rows_per_shard: PositiveInt = 50_000
+
+
+class PreferRun(RunSettings):
+    """Where the model runs."""
+
+    engine: AnyEngine = TransformersEngine()
+
+
+@dataclass
+class Contrasted:
+    """What a run has contrasted so far."""
+
+    preferences: dict[str, Preference] = field(default_factory=dict)
+    """By id."""
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, item: Item, rejected: str, *, by: str, seed: int) -> bool:
+        """Take in a preference, unless it is there already; whether it was taken in."""
+        key = key_of(dialogue=item.id, rejected=rejected, rejected_by=by, seed=seed)
+        if key.id in self.preferences:
+            return False
+        self.preferences[key.id] = _preference(item, rejected, by=by, key=key)
+        self.counts[f"preferences.{item.task}.{by.partition(':')[0]}"] += 1
+        return True
+
+
+@stage("synth.prefer", resumable=True, bitwise=False)
+def prefer(
+    draft: Draft,
+    config: PreferConfig,
+    dialogues: Artifact[Dialogues],
+    model: Artifact[Checkpoint] | None = None,
+    *,
+    run: PreferRun = PreferRun(),
+) -> Preferences:
+    """Set the right answers of dialogues against wrong ones.
+
+    Wrong answers are made by rules (another sentence's translation, another word, another choice, a number close by),
+    and written by a model (--model) that is asked the same questions and whose mistakes are taken. The task's checker
+    must call each of them wrong: what might be right, such as a paraphrase, is counted and left out. Every preference
+    says which item it came from and who made the wrong answer.
+    """
+    contrasts = {contrast.type: contrast for contrast in config.contrasts}
+    if model is None and any(contrast.by_model for contrast in config.contrasts):
+        raise BunbukuError(
+            "the config asks for a model's wrong answers (`by_model`), and no model was given",
+            hint="give --model DIR, or leave `by_model` at 0",
+        )
+    items: dict[str, list[Item]] = {task: [] for task in contrasts}
+    for item in read_items(dialogues):
+        if item.task in items:
+            items[item.task].append(item)
+    made = Contrasted()
+    for task, contrast in contrasts.items():
+        by_rule(contrast, items[task], made, seed=config.seed)
+    if model and any(contrast.by_model for contrast in config.contrasts):
+        with opened(draft, run.engine, model.dir, role="model") as opened_model:
+            for task, contrast in contrasts.items():
+                asked = _drawn(items[task], contrast.by_model, "model", config.seed)
+                requests = [_request(item, config.sampling) for item in asked]
+                answers = ask(draft, opened_model, requests, role=f"model {task}")
+                by_model(contrast, asked, answers, made, seed=config.seed, by=f"model:{model.content}")
+    return _write(draft, config, made)
+
+
+def by_rule(contrast: Contrast, items: Sequence[Item], made: Contrasted, *, seed: int) -> None:
+    """Contrast up to `by_rule` items with wrong answers of the same form."""
+    forms: dict[str, list[Item]] = {}
+    for item in sorted(items, key=lambda item: item.id):
+        forms.setdefault(item.template, []).append(item)
+    others = {template: Others(tuple(found)) for template, found in forms.items()}
+    left = contrast.by_rule
+    for item in _drawn(items, len(items), "rule", seed):
+        if not left:
+            break
+        wrong = _first_wrong(contrast, item, contrast.wrong(item, others[item.template], seed=item.seed))
+        if wrong is None:
+            made.counts[f"rejected.{item.task}.no_wrong_answer"] += 1
+        else:
+            left -= made.add(item, wrong, by=f"rule:{contrast.rule}", seed=seed)
+
+
+def by_model(
+    contrast: Contrast,
+    items: Sequence[Item],
+    answers: Sequence[Answer | Failure],
+    made: Contrasted,
+    *,
+    seed: int,
+    by: str,
+) -> None:
+    """Take those of a model's answers that are certainly wrong."""
+    for item, answer in zip(items, answers, strict=True):
+        text = "" if isinstance(answer, Failure) else answer.text.strip()
+        verdict = contrast.verdict(item, text) if text else "empty"
+        made.counts[f"model_was.{item.task}.{verdict}"] += 1
+        if verdict == "wrong":
+            made.add(item, text, by=by, seed=seed)
+
+
+def _first_wrong(contrast: Contrast, item: Item, candidates: Iterator[str]) -> str | None:
+    return next((given for given in candidates if contrast.verdict(item, given) == "wrong"), None)
+
+
+def _drawn(items: Sequence[Item], count: int, label: str, seed: int) -> list[Item]:
+    return draw(items, count, name=lambda item: item.id, label=f"prefer:{label}", seed=seed)
+
+
+def _request(item: Item, sampling: ModelSampling) -> Request:
+    messages = tuple(Message(role=turn.role, content=turn.content) for turn in item.prompt)
+    return Request(prompt=messages, sampling=Sampling(**sampling.model_dump()), seed=item.seed)
+
+
+def _preference(item: Item, rejected: str, *, by: str, key: Key) -> Preference:
+    return Preference(
+        id=key.id,
+        prompt=item.prompt,
+        chosen=item.said,
+        rejected=rejected,
+        task=item.task,
+        language=item.language,
+        source=item.source,
+        template=item.template,
+        generator=item.generator,
+        rejected_by=by,
+        seed=key.seed,
+        licence=item.licence,
+    )
+
+
+def _write(draft: Draft, config: PreferConfig, made: Contrasted) -> Preferences:
+    draft.metrics |= {name: float(count) for name, count in sorted(made.counts.items())}
+    if not made.preferences:
+        tasks = ", ".join(contrast.type for contrast in config.contrasts)
+        raise BunbukuError(
+            f"no item of the tasks {tasks} has a wrong answer to set against it",
+            hint="do the dialogues hold items of these tasks, several of each template?",
+        )
+    remove_shards(draft)
+    rows = (made.preferences[id] for id in sorted(made.preferences))
+    write_preferences(rows, draft, rows_per_shard=config.rows_per_shard)
+    return Preferences()

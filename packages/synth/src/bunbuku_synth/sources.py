@@ -1,0 +1,133 @@
+"""What items are made from: documents of a corpus part, and pairs of sentences that belong to them.
+
+A `Library` reads both as streams, so that its size does not matter. Of the pairs it gives only those whose block is a
+document of the given corpus part: a library over the training documents cannot give away a test sentence.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import pyarrow.parquet as pq
+from bunbuku_contracts import Artifact, ArtifactError, BunbukuError, Corpus
+
+from bunbuku_synth.keys import pick
+from bunbuku_synth.language import sentences
+
+Language = Literal["ja", "en"]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text of the corpus."""
+
+    id: str
+    text: str
+    language: str
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A sentence in Japanese and in English."""
+
+    id: str
+    ja: str
+    en: str
+    licence: str
+
+    @property
+    def block(self) -> str:
+        """Id of the document that holds its Japanese sentence."""
+        return self.id.rpartition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Whole sentences of a document."""
+
+    document: str
+    start: int
+    end: int
+    text: str
+    licence: str
+
+    @property
+    def source(self) -> str:
+        """The document's id and the span of characters."""
+        return f"{self.document}#{self.start}-{self.end}"
+
+
+@dataclass(frozen=True)
+class Library:
+    """The documents and pairs that items may be made from."""
+
+    corpus: Artifact[Corpus]
+    parallel: Artifact[Corpus] | None = None
+
+    def documents(self, language: Language | None = None) -> Iterator[Document]:
+        """Every document, or those in one language."""
+        for id, text, written, licence in _rows(self.corpus, "id", "text", "language", "licence"):
+            if language is None or written == language:
+                yield Document(id, text, written, licence)
+
+    def pairs(self) -> Iterator[Pair]:
+        """Every pair whose block is a document of the corpus part.
+
+        Raises:
+            BunbukuError: There is no parallel part, or a row of it is not a pair.
+        """
+        if self.parallel is None:
+            raise BunbukuError(
+                "these tasks are made from pairs of sentences, and none were given",
+                hint="give --parallel DIR#parallel, or leave the tasks out that need it",
+            )
+        for id, text, licence in _rows(self.parallel, "id", "text", "licence"):
+            ja, newline, en = text.partition("\n")
+            if not newline or "/" not in id:
+                raise ArtifactError(
+                    f"document {id!r} of {self.parallel.dir} is not a pair: expected an id 'block/sentence', two lines",
+                    hint="name the part that holds pairs: --parallel DIR#parallel",
+                )
+            if id.rpartition("/")[0] in self._blocks:
+                yield Pair(id, ja.strip(), en.strip(), licence)
+
+    def english_documents(self) -> Iterator[Document]:
+        """The English sides of each block's pairs as one document, under the block's id with `/en`.
+
+        Pairs of one block are in the order of their ids, so that shards may come in any order.
+        """
+        blocks: dict[str, list[Pair]] = {}
+        for pair in self.pairs():
+            blocks.setdefault(pair.block, []).append(pair)
+        for block, pairs in blocks.items():
+            text = " ".join(pair.en for pair in sorted(pairs, key=lambda pair: pair.id))
+            yield Document(f"{block}/en", text, "en", pairs[0].licence)
+
+    @cached_property
+    def _blocks(self) -> frozenset[str]:
+        return frozenset(id for (id,) in _rows(self.corpus, "id"))
+
+
+def passage_of(document: Document, *, min_chars: int, max_chars: int, seed: int) -> Passage | None:
+    """Consecutive whole sentences of a document, between the two lengths; where they begin is drawn.
+
+    `None` if no run of its sentences fits.
+    """
+    spans = sentences(document.text, document.language)
+    fitting: list[tuple[int, int]] = []
+    for first, (start, _) in enumerate(spans):
+        ends = [end for _, end in spans[first:] if min_chars <= end - start <= max_chars]
+        if ends:
+            fitting.append((start, max(ends)))
+    if not fitting:
+        return None
+    start, end = fitting[pick(seed, document.id, len(fitting))]
+    return Passage(document.id, start, end, document.text[start:end], document.licence)
+
+
+def _rows(corpus: Artifact[Corpus], *columns: str) -> Iterator[tuple[str, ...]]:
+    for file in corpus.files():
+        for batch in pq.ParquetFile(corpus.path(file)).iter_batches(columns=list(columns)):
+            yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)

@@ -1,0 +1,18 @@
+"""The tasks. One file each: a config with its templates and one method. To add one, write it and name it here."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from bunbuku_synth.tasks.arithmetic import Arithmetic
+from bunbuku_synth.tasks.cloze import Cloze
+from bunbuku_synth.tasks.multiple_choice import MultipleChoice
+from bunbuku_synth.tasks.question_answer import QuestionAnswer
+from bunbuku_synth.tasks.rewrite import Rewrite
+from bunbuku_synth.tasks.translate import Translate
+
+AnyTask = Annotated[
+    Translate | Cloze | MultipleChoice | Arithmetic | Rewrite | QuestionAnswer, Field(discriminator="type")
+]
+
+__all__ = ["AnyTask", "Arithmetic", "Cloze", "MultipleChoice", "QuestionAnswer", "Rewrite", "Translate"]
