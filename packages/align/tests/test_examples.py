@@ -191,5 +191,5 @@ def test_a_template_that_marks_nothing_is_refused(tokenizer: Callable[..., Path]
 
 
 def test_a_tokenizer_that_puts_a_blank_before_every_text_is_refused(tokenizer: Callable[..., Path]) -> None:
-    with pytest.raises(ArtifactError, match="reads .* back as"):
+    with pytest.raises(ArtifactError, match=r"reads .* back as"):
         ChatTokenizer(tokenizer(blank=True))

@@ -1,7 +1,8 @@
 """The edge to TRL and PEFT: their trainers do the training, this module says on what, how far, and what is seen of it.
 
 Where the trainers are mended: they prepare no data (rows arrive as ids), they report nothing to anyone, they write no
-model card, and held-out rows are measured by `held_out` and not by their evaluation loop, whose means are over batches.
+model card, the balancing loss of experts is `balance`'s, and held-out rows are measured by `held_out` and not by their
+evaluation loop, whose means are over batches.
 """
 
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from bunbuku_contracts import BunbukuError, Draft, register_hf_models
@@ -32,6 +33,7 @@ from trl.trainer.sft_config import SFTConfig as TrlSftConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from bunbuku_align.adapter import write_adapter
+from bunbuku_align.balance import balance_as_pretrained
 from bunbuku_align.examples import Example, Pair, Prepared
 from bunbuku_align.held_out import measure_dialogues, measure_preferences
 from bunbuku_align.reporting import Point, Training
@@ -178,6 +180,8 @@ def _fit[T](
     """Run the trainer to its end, from the last whole state if there is one, and write the adapter."""
     steps, model = trainer.args.max_steps, trainer.model
     assert isinstance(model, PeftModel)
+    if trainer.aux_loss_enabled:
+        balance_as_pretrained(cast(PreTrainedModel, model.get_base_model()))
     watch = _Watch(draft, config.measured_at(steps), lambda: _named(measure(model, rows)) if rows else {})
     trainer.remove_callback(PrinterCallback)  # it prints to standard output, which is the published path's alone
     trainer.add_callback(watch)
