@@ -86,6 +86,24 @@ def test_a_split_of_a_saved_data_set_is_chosen(tmp_path: Path):
         gather(tmp_path / "other", config(type="datasets", split="dev"), tmp_path / "saved")
 
 
+def test_a_folder_that_datasets_understands_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "csv" / "train.csv", "id,text\n1,犬\n2,猫\n".encode())
+    documents = read_documents(gathered(tmp_path, Path("csv"), type="datasets"))
+    assert [(document.id, document.text, document.source) for document in documents] == [
+        ("1", "犬", "csv"),
+        ("2", "猫", "csv"),
+    ]
+
+
+def test_a_hub_that_cannot_be_reached_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    with pytest.raises(BunbukuError, match=r"data set 'user/data' at 0+ cannot be read") as error:
+        gathered(tmp_path, None, type="datasets", hub="user/data", revision="0" * 40)
+    assert "--source DIR" in error.value.hint
+
+
 def test_other_field_names_are_mapped_and_nested_ones_reached(tmp_path: Path):
     row = {"key": 7, "body": "本文です。", "meta": {"url": "https://example.org/7", "license": "MIT"}}
     fields = {"id": "key", "text": "body", "url": "meta.url", "licence": "meta.license"}

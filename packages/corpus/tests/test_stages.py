@@ -24,9 +24,11 @@ from bunbuku_corpus import (
 )
 from bunbuku_corpus.cli import main
 from bunbuku_corpus.document import read_rows
+from bunbuku_corpus.filters import AnyFilter
+from bunbuku_corpus.sources import AnySource
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 PROSE = (
     "今日は朝から雨が降っていたので、外に出るのをやめて家で本を読んだ。",
@@ -211,3 +213,14 @@ def test_a_mistake_at_the_shell_is_one_sentence(tmp_path: Path, capsys: pytest.C
     assert status == 1
     error = capsys.readouterr().err
     assert "min_char" in error and "min_chars" in error and "Traceback" not in error
+
+
+def test_the_help_names_every_filter_and_every_source(capsys: pytest.CaptureFixture[str]):
+    unions: dict[str, Any] = {"gather": AnySource, "clean": AnyFilter}
+    for stage, union in unions.items():
+        with pytest.raises(SystemExit) as end:
+            main([stage, "--help"])
+        assert end.value.code == 0
+        help = capsys.readouterr().out
+        kinds = TypeAdapter(union).json_schema()["discriminator"]["mapping"]
+        assert len(kinds) >= 4 and all(kind in help for kind in kinds)

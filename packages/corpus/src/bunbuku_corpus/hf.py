@@ -6,8 +6,9 @@ from typing import Any
 
 import datasets
 from bunbuku_contracts import BunbukuError
+from datasets.exceptions import DatasetsError
 
-_NO_NETWORK = "a hub data set needs a network; `save_to_disk` makes a local copy, for --source DIR without `name`"
+_NO_NETWORK = "a hub data set needs a network; `save_to_disk` makes a local copy, for --source DIR without `hub`"
 
 
 def read_hub(name: str, *, subset: str | None, revision: str, split: str) -> Iterator[dict[str, Any]]:
@@ -19,7 +20,7 @@ def read_hub(name: str, *, subset: str | None, revision: str, split: str) -> Ite
     try:
         rows = datasets.load_dataset(name, subset, split=split, revision=revision, streaming=True)
         yield from rows
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, DatasetsError) as error:
         reason = str(error).split("\n")[0]
         raise BunbukuError(f"data set {name!r} at {revision} cannot be read: {reason}", hint=_NO_NETWORK) from error
 
@@ -35,8 +36,9 @@ def read_disk(path: Path, *, subset: str | None, split: str, cache: Path) -> Ite
             saved = datasets.load_from_disk(str(path))
             rows = saved[split] if isinstance(saved, datasets.DatasetDict) else saved
         else:
-            rows = datasets.load_dataset(str(path), subset, split=split, cache_dir=str(cache))
-    except (OSError, ValueError, KeyError) as error:
+            # Resolved, since a bare name such as `csv` would be that of a reader of its own.
+            rows = datasets.load_dataset(str(path.resolve()), subset, split=split, cache_dir=str(cache))
+    except (OSError, ValueError, KeyError, DatasetsError) as error:
         reason = str(error).split("\n")[0]
         hint = f"is it what `save_to_disk` made, and is there a split {split!r}?"
         raise BunbukuError(f"{path} does not open as a data set: {reason}", hint=hint) from error

@@ -35,7 +35,9 @@ class NearDuplicates(Config):
     threshold: float = Field(default=0.8, gt=0, le=1)
     """Jaccard similarity from which a document is dropped."""
     bands: PositiveInt = 20
+    """More bands find more pairs, and take more time and memory."""
     rows: PositiveInt = 5
+    """More rows nominate fewer pairs that are not near."""
 
     @property
     def permutations(self) -> int:

@@ -15,7 +15,9 @@ class Partition(Config):
     """Shares of the parts. What is neither `validation` nor `test` is `train`."""
 
     validation: _Fraction = 0.01
+    """Share of documents, or of groups of them, that goes to validation."""
     test: _Fraction = 0.01
+    """Share that goes to test."""
     salt: str = ""
     """Another salt gives another division."""
     group_before: str = "#"

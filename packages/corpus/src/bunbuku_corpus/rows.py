@@ -34,9 +34,13 @@ class Fields(Config):
     text: str = "text"
     """The text; every row must have it."""
     source: str = "source"
+    """The collection a document belongs to."""
     url: str = "url"
+    """Where a document can be found."""
     licence: str = "licence"
+    """Under what licence it may be used."""
     language: str = "language"
+    """What it is written in, ISO 639-1."""
 
 
 class Defaults(NamedTuple):

@@ -78,7 +78,9 @@ class DatasetsSource(_Rows):
     revision: Commit | None = None
     """Commit of the hub's data set, 40 hexadecimal digits: a branch would be another data set tomorrow."""
     subset: str | None = None
+    """Which of the data set's configurations, if it has several."""
     split: str = "train"
+    """Which split is read."""
 
     @model_validator(mode="after")
     def _hub_is_pinned(self) -> "DatasetsSource":

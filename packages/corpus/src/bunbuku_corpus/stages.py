@@ -40,6 +40,7 @@ class CleanConfig(Config):
     """What is done to texts, and which are let through."""
 
     normalization: Normalization = Normalization()
+    """Form (NFC), newlines and control characters; what is done is counted in the report."""
     identify_unknown: bool = True
     """Identify the language of documents whose source does not state it (`und`)."""
     filters: tuple[AnyFilter, ...] = (
@@ -53,6 +54,7 @@ class CleanConfig(Config):
     samples: NonNegativeInt = 5
     """Rejected documents that the report shows of each filter."""
     rows_per_shard: PositiveInt = 100_000
+    """Documents in a Parquet file."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> "CleanConfig":
@@ -77,25 +79,35 @@ class DedupConfig(Config):
     """Which documents are duplicates."""
 
     near: NearDuplicates = NearDuplicates()
+    """Size of n-grams, threshold, and how thoroughly near-duplicates are looked for."""
     exact_only: bool = False
     """Drop equal texts only; `near` is of no account then."""
     samples: NonNegativeInt = 10
     """Near-duplicates that the report shows."""
     rows_per_shard: PositiveInt = 100_000
+    """Documents in a Parquet file."""
 
 
 class SplitConfig(Partition):
     """How documents are divided into train, validation and test."""
 
     rows_per_shard: PositiveInt = 100_000
+    """Documents in a Parquet file."""
 
 
 @stage("corpus.gather")
 def gather(draft: Draft, config: GatherConfig, source: Path | None) -> Corpus:
-    """Bring text from outside in as a corpus: JSON Lines, Parquet, Hugging Face data sets, Tatoeba sentences.
+    """Bring text from outside in as a corpus, every document with id, text, source, url, licence and language.
 
-    Every document keeps its id, text, source, url, licence and language. `source` is the folder or file that the
-    config's sources read; a data set of the hub needs none.
+    A source in the config is of type `jsonl` (plain, .gz or .zst), `parquet`, `datasets` (of the Hugging Face hub, or
+    local) or `tatoeba` (sentences with translations, joined into short documents). `--source` is the folder or file
+    that they read; a data set of the hub needs none. For example:
+
+        [[sources]]
+        type = "jsonl"
+        files = "web/*.jsonl.zst"
+        licence = "CC0-1.0"
+        fields = { text = "content", url = "meta.url" }
     """
     names = Names()
     licences: set[str] = set()
@@ -137,7 +149,21 @@ def clean(draft: Draft, config: CleanConfig, corpus: Artifact[Corpus], *, run: C
     """Normalize every document and drop those that a filter rejects.
 
     Dropped documents are kept in the part `dropped`, each with its reason; `report.json` and the sections say how much
-    every filter removes alone and in sequence, and what normalization changed.
+    every filter removes alone and in sequence, and what normalization changed. The filters, by what they drop:
+
+        too_short, too_long          number of characters (min_chars, max_chars)
+        other_language               a text in none of the `expected` languages
+        too_little_kana              Chinese, code, romanized Japanese (min_ratio)
+        too_few_letters              tables, rulers, digits (min_ratio)
+        repeated_lines, repeated_paragraphs, repeated_ngrams, dominant_ngram
+                                     text that says the same again (max_ratio, n)
+
+    Each takes `languages`, to judge only documents of those. For example:
+
+        [[filters]]
+        type = "too_little_kana"
+        min_ratio = 0.1
+        languages = ["ja"]
     """
     verdicts = Verdicts(config.filters, config.samples)
     judge = Judge(config.normalization, config.filters, config.identify_unknown)
@@ -177,10 +203,11 @@ def clean(draft: Draft, config: CleanConfig, corpus: Artifact[Corpus], *, run: C
 
 @stage("corpus.dedup")
 def dedup(draft: Draft, config: DedupConfig, corpus: Artifact[Corpus]) -> Corpus:
-    """Drop documents that repeat an earlier one, exactly or nearly.
+    """Drop documents that repeat an earlier one, exactly or nearly: the first of them stays.
 
-    The first of them stays. The others are kept in the part `dropped` with the reason, `duplicate_of` (the id of the one
-    that stays) and `similarity`.
+    Texts are compared without white space and in NFKC. Near-duplicates are nominated by MinHash and decided by the
+    Jaccard similarity of their character n-grams. What goes is kept in the part `dropped` with its reason,
+    `duplicate_of` (the id of the one that stays) and `similarity`; `report.json` and the sections count it all.
     """
     near = None if config.exact_only else config.near
     total = count_documents(corpus)
@@ -252,7 +279,8 @@ class _Duplicates:
 def split(draft: Draft, config: SplitConfig, corpus: Artifact[Corpus]) -> Corpus:
     """Divide a corpus into the parts train, validation and test by a hash of each document's id.
 
-    A document stays in its part whatever is added to the corpus or taken from it.
+    A document stays in its part whatever is added to the corpus or taken from it. Later stages read a part by its
+    name: `--corpus DIR#train`.
     """
     writers = {part: ShardWriter(draft, part, rows_per_shard=config.rows_per_shard) for part in PARTS}
     languages: set[str] = set()

@@ -8,7 +8,7 @@ added at the end change no block but the last.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import batched, islice
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -23,6 +23,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 _NONE = "-"
 
 
+class Shares(Config):
+    """How much of each language is kept, from 0 to 1."""
+
+    ja: Share = 1.0
+    en: Share = 1.0
+
+
 class TatoebaSource(Config):
     """Tab-separated sentences with translations, joined into short documents."""
 
@@ -33,11 +40,12 @@ class TatoebaSource(Config):
     """Consecutive sentences in a document."""
     joiner: str = "\n"
     """What stands between two sentences."""
-    keep: Mapping[str, Share] = {"ja": 1.0, "en": 1.0}
+    keep: Shares = Shares()
     """Share of each language's documents that is kept, by a hash of the document's id. Pairs are always all kept."""
     max_blocks: PositiveInt | None = None
     """Read only so many documents' worth of sentences from the beginning."""
     licence: str = "CC BY 2.0 FR"
+    """The collection's own; with it goes the attribution that each document's url leads to."""
 
     def read(self, root: Path | None, scratch: Path) -> Iterator[Placed]:
         """Documents of the blocks, and the pairs of each as part `parallel`."""
@@ -98,7 +106,7 @@ def join(sentences: Iterable[Sentence], config: TatoebaSource) -> Iterator[Block
         documents = (
             _document(id, config.joiner.join(texts[language]), block[0], language, config)
             for language, id in languages.items()
-            if texts[language] and _unit(id) < config.keep.get(language, 0.0)
+            if texts[language] and _unit(id) < getattr(config.keep, language)
         )
         pairs = (
             _document(f"{name}/{one.id}", f"{one.ja}\n{one.en}", one, "ja-en", config)
