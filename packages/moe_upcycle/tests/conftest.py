@@ -12,13 +12,15 @@ from pydantic import Field
 from safetensors.numpy import save_file
 
 TOKENIZER = "7" * 64
-HIDDEN, FFN, HEADS, KV_HEADS, VOCABULARY = 16, 24, 4, 2, 32
+FFN, HEADS, KV_HEADS, VOCABULARY = 24, 4, 2, 32
 
 
 class DenseConfig(Config):
-    """A Llama with weights of deviation 0.1 (large for its size, so that every part of it moves the logits)."""
+    """A Llama whose weights are large for its size, so that every part of it moves the logits."""
 
     layers: int = 3
+    head_size: int = 4
+    deviation: float = 0.1
     seed: int = 0
     files: int = 1
     format: Literal["hf", "megatron", "peft"] = "hf"
@@ -34,25 +36,29 @@ class DenseConfig(Config):
     index: dict[str, str] = Field(default_factory=dict)
     """Tensor to file, as an index over several files would have it."""
 
+    @property
+    def hidden(self) -> int:
+        return HEADS * self.head_size
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        kv = HIDDEN // HEADS * KV_HEADS
-        shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (VOCABULARY, HIDDEN)}
+        hidden, kv = self.hidden, KV_HEADS * self.head_size
+        shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (VOCABULARY, hidden)}
         for layer in range(self.layers):
             at = f"model.layers.{layer}"
             shapes |= {
-                f"{at}.self_attn.q_proj.weight": (HIDDEN, HIDDEN),
-                f"{at}.self_attn.k_proj.weight": (kv, HIDDEN),
-                f"{at}.self_attn.v_proj.weight": (kv, HIDDEN),
-                f"{at}.self_attn.o_proj.weight": (HIDDEN, HIDDEN),
-                f"{at}.mlp.gate_proj.weight": (FFN, HIDDEN),
-                f"{at}.mlp.up_proj.weight": (FFN, HIDDEN),
-                f"{at}.mlp.down_proj.weight": (HIDDEN, FFN),
-                f"{at}.input_layernorm.weight": (HIDDEN,),
-                f"{at}.post_attention_layernorm.weight": (HIDDEN,),
+                f"{at}.self_attn.q_proj.weight": (hidden, hidden),
+                f"{at}.self_attn.k_proj.weight": (kv, hidden),
+                f"{at}.self_attn.v_proj.weight": (kv, hidden),
+                f"{at}.self_attn.o_proj.weight": (hidden, hidden),
+                f"{at}.mlp.gate_proj.weight": (FFN, hidden),
+                f"{at}.mlp.up_proj.weight": (FFN, hidden),
+                f"{at}.mlp.down_proj.weight": (hidden, FFN),
+                f"{at}.input_layernorm.weight": (hidden,),
+                f"{at}.post_attention_layernorm.weight": (hidden,),
             }
-        shapes["model.norm.weight"] = (HIDDEN,)
+        shapes["model.norm.weight"] = (hidden,)
         if not self.tied:
-            shapes["lm_head.weight"] = (VOCABULARY, HIDDEN)
+            shapes["lm_head.weight"] = (VOCABULARY, hidden)
         return {name: shape for name, shape in shapes.items() if name not in self.without} | self.extra
 
 
@@ -61,7 +67,7 @@ def make_dense(draft: Draft, config: DenseConfig) -> Checkpoint:
     """A dense checkpoint in Hugging Face layout with random weights."""
     random = np.random.default_rng(config.seed)
     tensors = {
-        name: (random.standard_normal(shape) * 0.1 + (1.0 if len(shape) == 1 else 0.0)).astype(np.float32)
+        name: (random.standard_normal(shape) * config.deviation + (1.0 if len(shape) == 1 else 0.0)).astype(np.float32)
         for name, shape in config.shapes().items()
     }
     names = list(tensors)
@@ -75,7 +81,7 @@ def make_dense(draft: Draft, config: DenseConfig) -> Checkpoint:
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "vocab_size": VOCABULARY,
-        "hidden_size": HIDDEN,
+        "hidden_size": config.hidden,
         "intermediate_size": FFN,
         "num_hidden_layers": config.layers,
         "num_attention_heads": HEADS,
@@ -91,7 +97,7 @@ def make_dense(draft: Draft, config: DenseConfig) -> Checkpoint:
     (draft.dir / "README.md").write_text("the dense model's own page")
     architecture = Architecture(
         layers=config.layers,
-        hidden_size=HIDDEN,
+        hidden_size=config.hidden,
         ffn_size=FFN,
         heads=HEADS,
         kv_heads=KV_HEADS,

@@ -1,0 +1,63 @@
+"""vLLM with the plugin against transformers, on the same weights. Runs in the vLLM environment (`just vllm`)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bunbuku_contracts import Artifact, Checkpoint, register_hf_models
+from bunbuku_moe_upcycle import Noise, UpcycleConfig, upcycle
+
+pytestmark = pytest.mark.vllm
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+PROMPTS = [np.random.default_rng(seed).integers(4, 32, 5 + seed).tolist() for seed in range(8)]
+TOKENS = 12
+
+
+def served(folder: Path) -> list[Any]:
+    """Greedy continuations by vLLM, with the log-probability of each token."""
+    from vllm import LLM, SamplingParams  # pyright: ignore[reportMissingImports]  # only in vLLM's own environment
+
+    settings = {"dtype": "float32", "max_model_len": 64, "enforce_eager": True, "disable_log_stats": True}
+    engine = LLM(model=str(folder), skip_tokenizer_init=True, **settings)
+    greedy = SamplingParams(temperature=0, max_tokens=TOKENS, logprobs=0, detokenize=False, ignore_eos=True)
+    return [
+        out.outputs[0]
+        for out in engine.generate([{"prompt_token_ids": ids} for ids in PROMPTS], greedy, use_tqdm=False)
+    ]
+
+
+def logprobs(model: Any, prompt: list[int], tokens: list[int]) -> np.ndarray:
+    with torch.no_grad():
+        scores = model(torch.tensor([prompt + tokens])).logits[0].log_softmax(dim=-1)
+    return np.array([scores[len(prompt) + at - 1, token].item() for at, token in enumerate(tokens)])
+
+
+def test_vllm_says_what_transformers_says(
+    dense: Callable[..., Artifact[Checkpoint]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    parent = dense(head_size=32, deviation=0.15)
+    made = upcycle(tmp_path / "moe", UpcycleConfig(strategy=Noise(scale=0.7)), parent)
+    outputs = served(made.dir)
+    register_hf_models()
+    model = transformers.AutoModelForCausalLM.from_pretrained(made.dir).eval()
+    plain = transformers.MixtralForCausalLM(transformers.MixtralConfig(**model.config.to_dict())).eval()
+    plain.load_state_dict(model.state_dict())
+    moved = 0.0
+    for prompt, output in zip(PROMPTS, outputs, strict=True):
+        tokens = list(output.token_ids)
+        greedy = model.generate(
+            torch.tensor([prompt]), max_new_tokens=TOKENS, do_sample=False, pad_token_id=0, eos_token_id=None
+        )
+        assert greedy[0, len(prompt) :].tolist() == tokens
+        theirs = np.array([step[token].logprob for step, token in zip(output.logprobs, tokens, strict=True)])
+        np.testing.assert_allclose(theirs, logprobs(model, prompt, tokens), atol=1e-4)
+        moved = max(moved, float(np.abs(theirs - logprobs(plain, prompt, tokens)).max()))
+    assert moved > 0.01, "without its normalisation the model would say the same: nothing was tested"
