@@ -185,6 +185,7 @@ def ask(draft: Draft, config: Nothing, corpus: Artifact[Corpus]) -> Dialogues:
                 {"role": "assistant", "content": sentence[0]},
             ],
             "task": "animal" if n % 2 else "thing",
+            "template": "plain@1",
             "choices": list(ANIMALS[:4]) if sentence[0] in ANIMALS[:4] else None,
             "answer": ANIMALS.index(sentence[0]) if sentence[0] in ANIMALS[:4] else None,
         }
@@ -195,6 +196,7 @@ def ask(draft: Draft, config: Nothing, corpus: Artifact[Corpus]) -> Dialogues:
             ("id", pa.string()),
             ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
             ("task", pa.string()),
+            ("template", pa.string()),
             ("choices", pa.list_(pa.string())),
             ("answer", pa.int32()),
         ]

@@ -21,6 +21,10 @@ def rows(report) -> list[dict]:
     return pq.read_table(report.dir / "items.parquet").to_pylist()
 
 
+def row_is(row: dict, model: str, style: str, task: str) -> bool:
+    return (row["model"], row["style"], row["task"]) == (model, style, task)
+
+
 def test_plain_and_chat_put_the_same_question_differently() -> None:
     plain, chat = (QUESTION.requests(style, "{question}\n答え: ") for style in ("plain", "chat"))
     assert [request.completion for request in plain] == ["青", "赤", "白"]
@@ -70,7 +74,12 @@ def test_a_logged_likelihood_is_the_models_own(make, measured, models, tokenizer
 
 def test_tasks_get_a_table_each_and_can_be_chosen(place, measured, models, items) -> None:
     (section,) = read_sections(measured)
-    assert [table.caption.split(",")[0] for table in section.tables] == ["20 items", "Task animal", "Task thing"]
+    assert [table.caption for table in section.tables] == ["20 items, chance 0.250", "Accuracy by task"]
+    assert [row[:2] for row in section.tables[1].rows] == [
+        (task, len({row["id"] for row in rows(measured) if row["task"] == task})) for task in ("animal", "thing")
+    ]
+    right = [row["picked"] == row["answer"] for row in rows(measured) if row_is(row, "first", "plain", "thing")]
+    assert section.tables[1].rows[1][3] == pytest.approx(sum(right) / len(right), abs=5e-4)
     config = ChoiceConfig(items=5, tasks=("animal",), styles=("plain",))
     one = choice(place("choice"), config, {"first": models["first"]}, items, run=ON_ONE_THREAD)
     assert {row["task"] for row in rows(one)} == {"animal"}

@@ -22,6 +22,7 @@ SCHEMA = pa.schema(
         ("style", pa.string()),
         ("id", pa.string()),
         ("task", pa.string()),
+        ("template", pa.string()),
         ("prompt", pa.string()),
         ("choices", pa.list_(pa.string())),
         ("answer", pa.int32()),
@@ -43,6 +44,8 @@ class Item:
     """The conversation up to the answer."""
     choices: tuple[str, ...]
     answer: int
+    template: str = ""
+    """How the question was written, `name@version`."""
 
     def requests(self, style: Style, template: str) -> list[ScoreRequest]:
         """What is asked of a model: the likelihood of each choice behind the question.
@@ -101,7 +104,7 @@ def chance(items: Sequence[Item]) -> float:
 
 def read_items(dialogues: Artifact[Dialogues]) -> Iterator[Item]:
     """The rows with choices; whatever the conversation ends with is the answer and is not shown to the model."""
-    columns = ["id", "task", "messages", "choices", "answer"]
+    columns = ["id", "task", "messages", "choices", "answer", "template"]
     for file in dialogues.files():
         for batch in pq.ParquetFile(dialogues.path(file)).iter_batches(columns=columns):
             for row in batch.to_pylist():
@@ -117,6 +120,7 @@ def rows(model: str, style: Style, template: str, found: Iterable[Pick]) -> list
             "style": style,
             "id": pick.item.id,
             "task": pick.item.task,
+            "template": pick.item.template,
             "prompt": pick.item.plain(template) if style == "plain" else _shown(pick.item.messages),
             "choices": list(pick.item.choices),
             "answer": pick.item.answer,
@@ -140,7 +144,7 @@ def _item(row: dict[str, Any], place: str) -> Item:
         messages = messages[:-1]
     if not messages or messages[-1].role != "user":
         raise BunbukuError(f"item {row['id']!r} in {place} asks nothing: no user's turn comes before the answer")
-    return Item(row["id"], row["task"], messages, choices, int(answer))
+    return Item(row["id"], row["task"], messages, choices, int(answer), row["template"])
 
 
 def _likeliest(values: Sequence[float]) -> int:

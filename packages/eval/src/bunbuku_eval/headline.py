@@ -92,9 +92,9 @@ class Measured:
         return Change(to, float(gaps.sum() / sizes.sum()), bootstrap_ratio(gaps, sizes, seed=seed))
 
 
-def headline(reports: Mapping[str, Artifact[Report]], ancestry: Ancestry) -> Headline:
+def headline(reports: Mapping[str, Artifact[Any]], ancestry: Ancestry) -> Headline:
     """The rows of all models that were measured: the bigram table first, then models as they were given."""
-    by_stage: dict[str, list[Artifact[Report]]] = {}
+    by_stage: dict[str, list[Artifact[Any]]] = {}
     for report in reports.values():
         by_stage.setdefault(report.manifest.recipe.stage, []).append(report)
     perplexities, baselines = by_stage.get(PERPLEXITY, [])[:1], by_stage.get(BASELINE, [])[:1]

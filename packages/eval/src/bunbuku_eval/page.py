@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pyarrow.parquet as pq
-from bunbuku_contracts import Artifact, BunbukuError, Curve, Picture, Report, Section, read_sections
+from bunbuku_contracts import Artifact, BunbukuError, Curve, Picture, Report, Section, Table, read_sections
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -66,6 +66,8 @@ class Told(NamedTuple):
     key: str
     stage: str
     sections: tuple[Shown, ...]
+    given: bool
+    """Whether it was asked for, or is found on the way."""
 
 
 class Made(NamedTuple):
@@ -91,6 +93,7 @@ class Page:
     verdicts: tuple[summary.Verdict, ...]
     headline: Headline
     dots: str
+    learning: Chart | None
     groups: tuple[CurveGroup, ...]
     answered: tuple[Answered, ...]
     told: tuple[Told, ...]
@@ -105,7 +108,7 @@ class Page:
 
 
 def gather(
-    reports: Mapping[str, Artifact[Report]],
+    reports: Mapping[str, Artifact[Any]],
     ancestry: Ancestry,
     *,
     title: str,
@@ -127,6 +130,7 @@ def gather(
         verdicts=tuple(summary.verdicts(top)),
         headline=top,
         dots=_dots(top),
+        learning=_learning(top),
         groups=curve_groups(ancestry),
         answered=_answered(reports),
         told=_told(reports, ancestry),
@@ -155,7 +159,21 @@ def _dots(top: Headline) -> str:
     return dot_chart(dots, title="Bits per byte of unseen text", x_label="bits per byte (less is better)")
 
 
-def _answered(reports: Mapping[str, Artifact[Report]]) -> tuple[Answered, ...]:
+def _learning(top: Headline) -> Chart | None:
+    """Bits per byte over the tokens seen, where a shape of model was measured at three points or more."""
+    points: dict[str, dict[float, float]] = {}
+    for row in top.models:
+        if row.bits_per_byte is not None:
+            points.setdefault(row.shape, {}).setdefault(float(row.tokens_seen), row.bits_per_byte)
+    lines = [Series(shape, tuple(sorted(of.items()))) for shape, of in points.items()]
+    if max((len(line.points) for line in lines), default=0) < 3:
+        return None
+    return together(
+        "Bits per byte of unseen text over tokens seen", lines, x_label="tokens seen", y_label="bits per byte"
+    )
+
+
+def _answered(reports: Mapping[str, Artifact[Any]]) -> tuple[Answered, ...]:
     found: dict[tuple[str, str], list[Text]] = {}
     for report in reports.values():
         if report.manifest.recipe.stage == GENERATE:
@@ -165,17 +183,18 @@ def _answered(reports: Mapping[str, Artifact[Report]]) -> tuple[Answered, ...]:
     return tuple(Answered(style, prompt, tuple(texts)) for (style, prompt), texts in found.items())
 
 
-def _told(reports: Mapping[str, Artifact[Report]], ancestry: Ancestry) -> tuple[Told, ...]:
+def _told(reports: Mapping[str, Artifact[Any]], ancestry: Ancestry) -> tuple[Told, ...]:
     """Sections of the given reports, then those that other artifacts on the way carry."""
     given = {report.content: name for name, report in reports.items()}
-    told = [_tell(report, f"{name}: {report.spec.title}", name) for name, report in reports.items()]
+    told = [_tell(report, name, given=True) for name, report in reports.items()]
     for entry in ancestry:
         if entry.found and entry.key not in given:
-            told.append(_tell(entry.found, f"{entry.name} ({entry.stage})", entry.name))
+            told.append(_tell(entry.found, entry.name, given=False))
     return tuple(one for one in told if one.sections)
 
 
-def _tell(artifact: Artifact[Any], title: str, name: str) -> Told:
+def _tell(artifact: Artifact[Any], name: str, *, given: bool) -> Told:
+    title = f"{name}: {artifact.spec.title}" if isinstance(artifact.spec, Report) else name
     sections = read_sections(artifact)
     if artifact.manifest.recipe.stage == GENERATE:
         # The texts themselves stand side by side in a chapter of their own.
@@ -184,7 +203,7 @@ def _tell(artifact: Artifact[Any], title: str, name: str) -> Told:
         Shown(section, tuple((_data(artifact, one), one.caption) for one in section.pictures), _charts(section.curves))
         for section in sections
     )
-    return Told(title, name, artifact.content, artifact.manifest.recipe.stage, shown)
+    return Told(title, name, artifact.content, artifact.manifest.recipe.stage, shown, given)
 
 
 def _data(artifact: Artifact[Any], picture: Picture) -> str:
@@ -235,7 +254,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "cell": _cell,
-        "number": _is_number,
+        "numeric": _numeric,
         "ja": _language,
         "bytes": _bytes,
         "count": summary.count,
@@ -261,8 +280,13 @@ def _cell(value: str | float | None) -> str:
     return value
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
+def _numeric(table: Table) -> list[bool]:
+    """Which columns hold numbers, and so are set flush right."""
+    return [
+        any(isinstance(row[index], int | float) for row in table.rows)
+        and not any(isinstance(row[index], str) for row in table.rows)
+        for index in range(len(table.columns))
+    ]
 
 
 def _language(text: object) -> Markup:

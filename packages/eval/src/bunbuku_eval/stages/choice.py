@@ -3,7 +3,7 @@
 import hashlib
 import heapq
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -48,6 +48,9 @@ class ChoiceConfig(Config):
         if "{question}" not in template:
             raise ValueError(f"`plain_template` {template!r} has no {{question}}")
         return template
+
+
+type Grouping = Literal["task", "template"]
 
 
 class Result(NamedTuple):
@@ -118,29 +121,44 @@ def _publish(draft: Draft, config: ChoiceConfig, results: Sequence[Result]) -> N
 
 
 def _section(results: Sequence[Result], items: Sequence[Item]) -> Section:
-    tasks = sorted({item.task for item in items})
-    tables = [_table(results, items, caption=f"{len(items):,} items")]
-    if len(tasks) > 1:
-        for task in tasks:
-            part = [
-                Result(model, style, [pick for pick in found if pick.item.task == task])
-                for model, style, found in results
-            ]
-            tables.append(_table(part, [pick.item for pick in part[0].picks], caption=f"Task {task}"))
+    groups = [_by(results, items, what) for what in ("task", "template") if len(_values(items, what)) > 1]
     paragraphs = (
         "A model's answer is the choice it finds likeliest behind the question, as it stands and per byte. "
         "Nothing is generated. Intervals are Wilson's, 95 %; an accuracy whose interval holds the chance level "
         "shows no knowledge.",
     )
-    return Section(title="Multiple choice by likelihood", paragraphs=paragraphs, tables=tuple(tables))
+    return Section(title="Multiple choice by likelihood", paragraphs=paragraphs, tables=(_table(results), *groups))
 
 
-def _table(results: Sequence[Result], items: Sequence[Item], *, caption: str) -> Table:
+def _table(results: Sequence[Result]) -> Table:
     rows: list[tuple[str | float, ...]] = []
     for model, style, found in results:
         right = sum(pick.right for pick in found)
         low, high = wilson(right, len(found))
         per_byte = sum(pick.right_per_byte for pick in found) / len(found)
         rows.append((model, style, *(round(value, 4) for value in (right / len(found), low, high, per_byte))))
+    items = [pick.item for pick in results[0].picks]
+    caption = f"{len(items):,} items, chance {choices.chance(items):.3f}"
     columns = ("model", "style", "accuracy", "95 % low", "95 % high", "accuracy per byte")
-    return Table(columns=columns, rows=tuple(rows), caption=f"{caption}, chance {choices.chance(items):.3f}")
+    return Table(columns=columns, rows=tuple(rows), caption=caption)
+
+
+def _by(results: Sequence[Result], items: Sequence[Item], what: Grouping) -> Table:
+    """Accuracy of every model and style, a row a task or template: whether it is the matter or the wording."""
+    rows: list[tuple[str | float | int, ...]] = []
+    for value in _values(items, what):
+        part = [item for item in items if getattr(item, what) == value]
+        accuracies = (
+            _accuracy([pick for pick in found if getattr(pick.item, what) == value]) for _, _, found in results
+        )
+        rows.append((value, len(part), round(choices.chance(part), 3), *accuracies))
+    columns = (what, "items", "chance", *(f"{model}, {style}" for model, style, _ in results))
+    return Table(columns=columns, rows=tuple(rows), caption=f"Accuracy by {what}")
+
+
+def _values(items: Sequence[Item], what: Grouping) -> list[str]:
+    return sorted({getattr(item, what) for item in items})
+
+
+def _accuracy(found: Sequence[Pick]) -> float:
+    return round(sum(pick.right for pick in found) / len(found), 3)

@@ -8,6 +8,7 @@ from bunbuku_contracts import (
     Draft,
     Report,
     Section,
+    Spec,
     Table,
     stage,
     write_sections,
@@ -33,13 +34,14 @@ class ReportConfig(Config):
 def report(
     draft: Draft,
     config: ReportConfig,
-    reports: dict[str, Artifact[Report]],
+    reports: dict[str, Artifact[Spec]],
     checkpoints: dict[str, Artifact[Checkpoint]],
 ) -> Report:
     """Draw one HTML page of a run: its numbers, curves, texts, pictures, lineage and commands.
 
-    Give every report that is to be shown, and the checkpoints whose training curves are: logs are found in them and in
-    all they were made from, as long as those still lie where they lay. The page asks for nothing from the network.
+    Give every report that is to be shown (or any artifact that has something to say), and the checkpoints whose
+    training curves are: logs are found in them and in all they were made from, as long as those still lie where they
+    lay. The page asks for nothing from the network.
     """
     if not reports and not checkpoints:
         raise BunbukuError("there is nothing to show", hint="--reports NAME=DIR, once a report; --checkpoints NAME=DIR")
