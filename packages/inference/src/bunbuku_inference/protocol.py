@@ -78,7 +78,8 @@ class Problem(BaseModel):
     @property
     def is_length(self) -> bool:
         """Whether it refuses because prompt and answer do not fit into the model's context."""
-        return self.code == "context_length_exceeded" or "context length" in self.message
+        said = ("context length", "max_model_len")
+        return self.code == "context_length_exceeded" or any(words in self.message for words in said)
 
     @property
     def is_quota(self) -> bool:
