@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from bunbuku_corpus import (
 )
 from bunbuku_corpus.cli import main
 from bunbuku_corpus.document import read_rows
-from bunbuku_corpus.filters import AnyFilter
+from bunbuku_corpus.filters import AnyFilter, OtherLanguage
 from bunbuku_corpus.sources import AnySource
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -186,6 +188,40 @@ def test_the_number_of_workers_changes_no_byte(tmp_path: Path):
     two = clean(tmp_path / "two", STRICT, raw, run=CleanRun(workers=2))
     assert one.content == two.content
     assert one.manifest.metrics == two.manifest.metrics
+
+
+@pytest.mark.long
+def test_workers_end_with_a_parent_that_is_killed_and_the_next_run_gives_the_same_bytes(tmp_path: Path):
+    raw = corpus_of(tmp_path, [f"{PROSE[n % 4]}{n}" * 20 for n in range(4000)])
+    (tmp_path / "run.toml").write_text("workers = 2", encoding="utf-8")
+    arguments = [
+        "clean",
+        "--corpus",
+        str(raw.dir),
+        "--out",
+        str(tmp_path / "clean"),
+        "--run",
+        str(tmp_path / "run.toml"),
+    ]
+    program = f"from bunbuku_corpus.cli import main; main({arguments})"
+    parent = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    _wait_for(lambda: len(children.read_text().split()) >= 3)  # two workers and the tracker of their resources
+    workers = [Path("/proc", pid) for pid in children.read_text().split()]
+    parent.kill()
+    parent.wait()
+    _wait_for(lambda: not any(worker.exists() for worker in workers))
+    assert not (tmp_path / "clean").exists()
+    config = CleanConfig(filters=(OtherLanguage(),))
+    again = clean(tmp_path / "clean", config, raw)
+    assert again.content == clean(tmp_path / "other", config, raw).content
+
+
+def _wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_the_command_line_gives_the_same_bytes_under_any_hash_seed(tmp_path: Path):
