@@ -1,0 +1,66 @@
+"""What only a process with Megatron can say, said once for all tests: `python probe.py FOLDER ARCHITECTURES.json`.
+
+For every named architecture: Megatron's logits of the Hugging Face weights in `FOLDER/name`, and the checkpoint that it
+saves of them. And the bytes of an indexed dataset by Megatron's own builder.
+"""
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from bunbuku_contracts import Architecture
+from bunbuku_pretrain.job import TrainState
+from bunbuku_pretrain.mcore import checkpoint
+from bunbuku_pretrain.mcore.model import build
+from bunbuku_pretrain.mcore.runtime import started
+from bunbuku_pretrain.mcore.weights import fill
+from bunbuku_pretrain.sources import HuggingFaceFolder
+from bunbuku_pretrain.training import TrainRun, padded
+from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
+
+DOCUMENTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13]]
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    architectures = json.loads(sys.argv[2])
+    settings = TrainRun(threads=1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    with started(settings) as runtime:
+        ids = torch.from_numpy(np.load(folder / "ids.npy"))
+        positions = torch.arange(ids.shape[1]).expand_as(ids)
+        for name, fields in architectures.items():
+            exported = Architecture.model_validate(fields)
+            architecture = exported.model_copy(update={"vocab_size": padded(exported.vocab_size)})
+            model = build(
+                architecture,
+                sequence_length=ids.shape[1],
+                vocabulary=exported.vocab_size,
+                settings=settings,
+                runtime=runtime,
+            )
+            fill(model, architecture, HuggingFaceFolder(folder / name))
+            model.eval()
+            with torch.no_grad():
+                logits = model(ids, positions, None)[..., : exported.vocab_size]
+                losses = model(ids[:, :-1], positions[:, :-1], None, labels=ids[:, 1:])
+            np.savez(folder / f"{name}.npz", logits=logits.numpy(), losses=losses.numpy())
+            checkpoint.save(
+                folder / f"{name}-megatron", TrainState(step=0, tokens=0), model=model, optimizer=None, runtime=runtime
+            )
+    for dtype in ("uint16", "int32"):
+        builder = IndexedDatasetBuilder(str(folder / f"{dtype}.bin"), dtype=np.dtype(dtype).type)
+        for document in DOCUMENTS:
+            builder.add_document(torch.tensor(document), [len(document)])
+        builder.finalize(str(folder / f"{dtype}.idx"))
+
+
+if __name__ == "__main__":
+    main()
