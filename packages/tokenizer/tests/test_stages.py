@@ -52,7 +52,7 @@ def test_with_one_morpheme_a_piece_words_are_tokens_and_no_piece_crosses_a_bound
 def test_a_vocabulary_too_large_for_the_text_names_the_largest_that_can_be_made(
     corpus: Artifact[Corpus], small: TrainConfig, tmp_path: Path
 ) -> None:
-    with pytest.raises(BunbukuError, match="the largest possible is") as caught:
+    with pytest.raises(BunbukuError, match="the largest possible multiple of 32 is") as caught:
         train(tmp_path / "out", TrainConfig(vocab_size=64_000, multiple_of=32), corpus)
     assert not (tmp_path / "out").exists()
     largest = int(re.findall(r"\d+", str(caught.value))[-1])
@@ -61,7 +61,7 @@ def test_a_vocabulary_too_large_for_the_text_names_the_largest_that_can_be_made(
 
 
 def test_a_vocabulary_too_small_for_the_characters_names_the_smallest(corpus: Artifact[Corpus], tmp_path: Path) -> None:
-    with pytest.raises(BunbukuError, match="the smallest possible is") as caught:
+    with pytest.raises(BunbukuError, match="the smallest possible multiple of 64 is") as caught:
         train(tmp_path / "out", TrainConfig(vocab_size=320), corpus)
     smallest = int(re.findall(r"\d+", str(caught.value))[-1])
     assert train(tmp_path / "out", TrainConfig(vocab_size=smallest), corpus).spec.vocab_size == smallest

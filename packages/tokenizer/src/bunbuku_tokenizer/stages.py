@@ -198,15 +198,19 @@ def _learn(draft: Draft, config: TrainConfig, lines: Iterable[str], chosen: list
             scratch=draft.scratch,
         )
     except unigram.VocabularyTooLarge as error:
-        largest = (error.largest + extra) // config.multiple_of * config.multiple_of
+        most = error.largest + extra
+        largest = most // config.multiple_of * config.multiple_of
         raise BunbukuError(
-            f"`vocab_size` {config.vocab_size} is more than the sample gives; the largest possible is {largest}",
-            hint=f"set vocab_size = {largest} or less, or give it more text",
+            f"`vocab_size` {config.vocab_size} is more than the sample gives, which is {most} pieces; "
+            f"the largest possible multiple of {config.multiple_of} is {largest}",
+            hint=f"set vocab_size = {largest}, or a smaller `multiple_of`, or give it more text",
         ) from error
     except unigram.VocabularyTooSmall as error:
-        smallest = -(-(error.smallest + extra) // config.multiple_of) * config.multiple_of
+        least = error.smallest + extra
+        smallest = -(-least // config.multiple_of) * config.multiple_of
         raise BunbukuError(
-            f"`vocab_size` {config.vocab_size} is too small for the characters alone; the smallest possible is {smallest}",
+            f"`vocab_size` {config.vocab_size} is too small for the characters alone, which take {least} pieces; "
+            f"the smallest possible multiple of {config.multiple_of} is {smallest}",
             hint=f"set vocab_size = {smallest} or more, or lower `character_coverage` {config.character_coverage}",
         ) from error
 
