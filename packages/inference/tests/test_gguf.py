@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bunbuku_inference import EngineError, Message, Request, Sampling, ScoreRequest, TransformersEngine, open_model
@@ -66,7 +67,7 @@ def file(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _write_tokenizer(writer: "gguf.GGUFWriter", checkpoint: Path) -> None:
+def _write_tokenizer(writer: Any, checkpoint: Path) -> None:
     made = json.loads((checkpoint / "tokenizer.json").read_text(encoding="utf-8"))["model"]
     tokens = sorted(made["vocab"], key=made["vocab"].get)
     normal, control = int(gguf.TokenType.NORMAL), int(gguf.TokenType.CONTROL)

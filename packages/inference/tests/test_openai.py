@@ -1,6 +1,8 @@
 """The server engine against a real HTTP server, in good times and bad."""
 
 import math
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
@@ -259,3 +261,33 @@ def test_a_server_that_cannot_score_says_so() -> None:
         pytest.raises(EngineError, match=r"does not give log-probabilities of a prompt \(`echo`\)"),
     ):
         model.score([ScoreRequest(prompt="い", completion="ろ")])
+
+
+CLIENT = """
+import sys
+from pathlib import Path
+from bunbuku_inference import OpenAIEngine, Request, open_model
+engine = OpenAIEngine(base_url=sys.argv[1], served_model="tiny", concurrency=4)
+with open_model(engine, None, cache=Path(sys.argv[2])) as model:
+    answers = model.generate([Request(prompt=f"{at:03}") for at in range(120)], progress=lambda n: print(n, flush=True))
+    print(*[answer.text for answer in answers], model.meter.cached)
+"""
+
+
+def test_a_killed_run_asks_again_only_what_was_under_way(peer: Any, tmp_path: Path) -> None:
+    peer.delay_seconds = 0.01
+    command = [sys.executable, "-c", CLIENT, peer.url, str(tmp_path / "answers.sqlite")]
+    finished = 0
+    for _ in range(2):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
+            assert client.stdout
+            finished = 0
+            while finished < 40:
+                finished += int(client.stdout.readline())
+            client.kill()
+    last = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.splitlines()[-1]
+    *texts, cached = last.split()
+    assert texts == [f"{at:03}"[::-1] for at in range(120)]
+    assert int(cached) >= finished
+    # Each kill can cost what was sent or waiting to be stored, and no more.
+    assert len(peer.seen) <= 120 + 2 * 12

@@ -59,12 +59,61 @@ def test_the_engine_that_is_not_installed_is_named(checkpoint: Path) -> None:
 
 
 def test_gguf_files_are_left_to_transformers(tmp_path: Path) -> None:
+    file = tmp_path / "teacher.gguf"
+    file.write_bytes(b"GGUF")
     with pytest.raises(EngineError, match="no model that the 'vllm' engine can open"):
-        open_model(OFFLINE, tmp_path / "teacher.gguf")
+        open_model(OFFLINE, file)
+
+
+class Served:
+    """vLLM's own server on a free port, coming up in the background; ended with all its children."""
+
+    def __init__(self, checkpoint: Path, log: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.root = f"http://127.0.0.1:{port}"
+        self.log = log
+        command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(checkpoint)]
+        command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", "tiny", "--dtype", "float32"]
+        command += ["--enforce-eager", "--generation-config", "vllm"]
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command, stdout=output, stderr=output, env=os.environ | SETTINGS, start_new_session=True
+            )
+
+    def wait(self) -> None:
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                pytest.fail(f"the server ended by itself:\n{self.log.read_text(errors='replace')[-4000:]}")
+            with suppress(OSError), urllib.request.urlopen(f"{self.root}/health", timeout=2) as reply:
+                if reply.status == 200:
+                    return
+            time.sleep(0.2)
+        pytest.fail(f"the server did not come up:\n{self.log.read_text(errors='replace')[-4000:]}")
+
+    def end(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
 
 @pytest.fixture(scope="module")
-def offline(checkpoint: Path) -> Iterator[Model]:
+def served(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    served = Served(checkpoint, tmp_path_factory.mktemp("server") / "log.txt")
+    yield served
+    served.end()
+
+
+@pytest.fixture(scope="module")
+def offline(checkpoint: Path, served: Served) -> Iterator[Model]:
+    """vLLM in this process. Both take long to import, so the server starts meanwhile."""
+    assert served.process.poll() is None
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SETTINGS.items():
             patch.setenv(name, value)
@@ -73,30 +122,9 @@ def offline(checkpoint: Path) -> Iterator[Model]:
 
 
 @pytest.fixture(scope="module")
-def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAIEngine]:
-    """vLLM's own server on a free port, ended with all its children."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log.txt"
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(checkpoint)]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", "tiny", "--dtype", "float32"]
-    command += ["--enforce-eager", "--generation-config", "vllm"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=output, env=os.environ | SETTINGS, start_new_session=True
-        )
-    try:
-        _await(f"http://127.0.0.1:{port}/health", process, log)
-        yield OpenAIEngine(base_url=f"http://127.0.0.1:{port}/v1", served_model="tiny", timeout_seconds=60)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+def server(served: Served) -> OpenAIEngine:
+    served.wait()
+    return OpenAIEngine(base_url=f"{served.root}/v1", served_model="tiny", timeout_seconds=60)
 
 
 @pytest.mark.vllm
@@ -150,15 +178,3 @@ def _installed() -> bool:
     from importlib.util import find_spec
 
     return find_spec("vllm") is not None
-
-
-def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            pytest.fail(f"the server ended by itself:\n{log.read_text(errors='replace')[-4000:]}")
-        with suppress(OSError), urllib.request.urlopen(url, timeout=2) as reply:
-            if reply.status == 200:
-                return
-        time.sleep(0.2)
-    pytest.fail(f"the server did not come up:\n{log.read_text(errors='replace')[-4000:]}")

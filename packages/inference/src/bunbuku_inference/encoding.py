@@ -11,6 +11,7 @@ import jinja2
 
 from bunbuku_inference.errors import EngineError
 from bunbuku_inference.request import Failure, Prompt, ScoreRequest
+from bunbuku_inference.span import shared
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -88,15 +89,6 @@ class Encoder:
             return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
         except jinja2.TemplateError as error:
             return Failure(reason="rejected", detail=f"the chat template does not take the conversation: {error}")
-
-
-def shared(left: Sequence[int], right: Sequence[int]) -> int:
-    """Length of the longest common beginning.
-
-    >>> shared([1, 2, 3], [1, 2, 4, 3])
-    2
-    """
-    return next((at for at, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
 
 
 def cut(text: str, stops: Sequence[str]) -> tuple[str, bool]:

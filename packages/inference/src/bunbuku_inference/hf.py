@@ -4,9 +4,10 @@ Requests of like length are computed together: left-padded to write, right-padde
 own end and its own stop strings, so that what it gets does not depend, beyond rounding, on the rows beside it.
 """
 
+import contextlib
 import gc
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ try:
         StoppingCriteria,
         StoppingCriteriaList,
     )
+    from transformers.utils import logging as transformers_logging
 except ImportError as error:
     raise EngineError(
         f"the 'transformers' engine is not installed: {error}", hint="install bunbuku-inference[transformers]"
@@ -58,8 +60,9 @@ class Transformers:
         self._encoder = Encoder(tokenizer, name=weights.name)
         self._model.to(device=self._device)  # pyright: ignore[reportCallIssue]
         self._model.eval()
-        self._context: int = self._model.config.max_position_embeddings
-        self._vocabulary: int = self._model.config.vocab_size
+        shape = self._model.config.get_text_config()
+        self._context: int = shape.max_position_embeddings
+        self._vocabulary: int = shape.vocab_size
         self._ends = _ends(self._model, tokenizer.eos_token_id)
         # A checkpoint's own generation defaults (top_k, repetition_penalty, …) would change what was asked.
         self._model.generation_config = GenerationConfig()
@@ -109,13 +112,15 @@ class Transformers:
         ids_BL = torch.tensor([[0] * (longest - len(job.ids)) + job.ids for job in batch])
         mask_BL = torch.tensor([[0] * (longest - len(job.ids)) + [1] * len(job.ids) for job in batch])
         ending = _Ending(batch, longest, self._encoder, self._ends, self._context)
-        written_BL = self._model.generate(  # pyright: ignore[reportCallIssue]
-            ids_BL.to(self._device),
-            attention_mask=mask_BL.to(self._device),
-            generation_config=GenerationConfig(do_sample=False, max_new_tokens=max(ending.limits), pad_token_id=0),
-            logits_processor=LogitsProcessorList([_Draw([job.request for job in batch])]),
-            stopping_criteria=StoppingCriteriaList([ending]),
-        )
+        settings = GenerationConfig(do_sample=False, max_new_tokens=max(ending.limits), pad_token_id=0)
+        with _quietly():
+            written_BL = self._model.generate(  # pyright: ignore[reportCallIssue]
+                ids_BL.to(self._device),
+                attention_mask=mask_BL.to(self._device),
+                generation_config=settings,
+                logits_processor=LogitsProcessorList([_Draw([job.request for job in batch])]),
+                stopping_criteria=StoppingCriteriaList([ending]),
+            )
         return [
             Finished(job.index, self._answer(job, ids[:length]))
             for job, ids, length in zip(batch, written_BL[:, longest:].tolist(), ending.lengths, strict=True)
@@ -215,6 +220,20 @@ class _Ending(StoppingCriteria):
         return written[-1] in self.ends or bool(stops and cut(self.encoder.continuation(job.ids, written), stops)[1])
 
 
+@contextlib.contextmanager
+def _quietly() -> Generator[None]:
+    """No progress bars, and no warning that a batch's padded rows are longer than the context: none of its texts is."""
+    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
 def _open(weights: Path, dtype: torch.dtype) -> tuple[Any, PreTrainedModel]:
     folder, named = weights, {}
     if weights.suffix == ".gguf":
@@ -222,12 +241,14 @@ def _open(weights: Path, dtype: torch.dtype) -> tuple[Any, PreTrainedModel]:
     if not (weights.is_file() if named else (folder / "config.json").is_file()):
         raise EngineError(
             f"{str(weights)!r} is no model that transformers can open",
-            hint="give a folder with config.json, *.safetensors and a tokenizer, or a .gguf file",
+            hint="give a folder with config.json, *.safetensors and a tokenizer, or a .gguf file; a Megatron checkpoint is "
+            "exported first, an adapter merged",
         )
     register_hf_models()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **named)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **named)
+        with _quietly():
+            tokenizer = AutoTokenizer.from_pretrained(folder, **named)
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **named)
     except (OSError, ValueError, KeyError) as error:
         raise EngineError(f"{str(weights)!r} does not open: {str(error).splitlines()[0]}") from error
     return tokenizer, model

@@ -166,15 +166,15 @@ def open_model(
     Raises:
         EngineError: The engine is not installed, or cannot open the model.
     """
-    digest = _digest(weights) if weights else None
     backend = _backend(engine, weights)
-    name = engine.served_model if isinstance(engine, OpenAIEngine) else str(weights and weights.name)
-    identity = f"{digest or name}/{_arithmetic(engine)}"
     try:
+        digest = _digest(weights) if weights else None
+        name = engine.served_model if isinstance(engine, OpenAIEngine) else str(weights and weights.name)
         rows = Cache(cache) if cache else None
     except BaseException:
         backend.close()
         raise
+    identity = f"{digest or name}/{_arithmetic(engine)}"
     return Model(backend, name=name, digest=digest, identity=identity, cache=rows)
 
 

@@ -22,13 +22,12 @@ import tenacity
 from httpx2 import Response
 from pydantic import BaseModel, ValidationError
 
-from bunbuku_inference.encoding import shared
 from bunbuku_inference.engine import OpenAIEngine
 from bunbuku_inference.errors import EngineError
 from bunbuku_inference.model import Finished, Groups
 from bunbuku_inference.protocol import ChatReply, CompletionReply, Problem, TokenizeReply
 from bunbuku_inference.request import Answer, Failure, Prompt, Request, Score, ScoreRequest
-from bunbuku_inference.window import Window, windows
+from bunbuku_inference.span import Window, shared, windows
 
 _AGAIN = (408, 409, 425, 429)
 _LONGEST_WAIT_SECONDS = 60.0

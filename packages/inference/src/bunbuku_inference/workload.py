@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from bunbuku_inference.encoding import Encoder
 from bunbuku_inference.model import Finished
 from bunbuku_inference.request import Failure, Request, Score, ScoreRequest
-from bunbuku_inference.window import windows
+from bunbuku_inference.span import windows
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,10 @@
-"""How a text longer than a model's context is scored: in windows that overlap, each token exactly once."""
+"""Which tokens of a text are scored, and how, where the text is longer than a model's context.
 
-from collections.abc import Iterator
+Prompt and completion are tokenized as one text. What that text does not share with the prompt alone is the completion. A
+text that does not fit is scored in windows that overlap, each token exactly once.
+"""
+
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 
@@ -35,3 +39,12 @@ Window(begin=6, end=10, first=8)]
         begin = max(0, end - context)
         yield Window(begin, end, first)
         first = end
+
+
+def shared(left: Sequence[int], right: Sequence[int]) -> int:
+    """Length of the longest common beginning.
+
+    >>> shared([1, 2, 3], [1, 2, 4, 3])
+    2
+    """
+    return next((at for at, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))

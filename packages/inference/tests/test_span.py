@@ -1,7 +1,7 @@
-"""Windows over a long text."""
+"""What is scored of a text, and the windows over a long one."""
 
 import pytest
-from bunbuku_inference.window import windows
+from bunbuku_inference.span import shared, windows
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,3 +25,10 @@ def test_a_text_that_fits_is_one_window(length: int, first: int) -> None:
 def test_a_text_has_no_score_for_its_first_token() -> None:
     with pytest.raises(ValueError, match="position 0"):
         list(windows(10, 0, 4))
+
+
+@given(st.lists(st.integers(0, 2)), st.lists(st.integers(0, 2)))
+def test_what_two_lists_share_is_their_longest_common_beginning(left: list[int], right: list[int]) -> None:
+    length = shared(left, right)
+    assert left[:length] == right[:length]
+    assert length in (len(left), len(right)) or left[length] != right[length]
