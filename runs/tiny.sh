@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # From Japanese sentences to a small aligned, evaluated mixture of experts: a line a stage. Run it again: nothing to do.
-#   uv run runs/tiny.sh [--out DIR] [--sentences FILE] [--teacher FILE]     (the files replace the two downloads)
+#   uv run runs/tiny.sh [--out DIR] [--configs DIR] [--sentences FILE] [--teacher FILE]     (the files replace the two downloads)
 set -euo pipefail
 here=$(dirname "$0"); c=$here/tiny; o=runs/out/tiny; sentences=; teacher=
 while (($#)); do case $1 in
-    --out) o=${2:?} ;; --sentences) sentences=${2:?} ;; --teacher) teacher=${2:?} ;;
+    --out) o=${2:?} ;; --configs) c=${2:?} ;; --sentences) sentences=${2:?} ;; --teacher) teacher=${2:?} ;;
     *) sed -n '2,3s/^# *//p' "$0"; [[ $1 == --help || $1 == -h ]]; exit ;; esac; shift 2
 done
 mkdir -p "$o"

@@ -59,7 +59,7 @@ def stage_cli(*commands: Command) -> Callable[[Sequence[str] | None], int]:
 def shown_errors() -> Generator[list[int]]:
     """Show a `BunbukuError` as one sentence with its remedy; the list's one item becomes the exit status."""
     status = [0]
-    handler = RichHandler(console=stderr, show_path=False, show_level=False, markup=False)
+    handler = _handler()
     root = logging.getLogger()
     for package in {name.partition(".")[0] for name in sys.modules if name.startswith("bunbuku_")}:
         logging.getLogger(package).setLevel(logging.INFO)
@@ -76,6 +76,15 @@ def shown_errors() -> Generator[list[int]]:
         status[0] = 130
     finally:
         root.removeHandler(handler)
+
+
+def _handler() -> logging.Handler:
+    """Coloured lines on a terminal; plain ones, as long as they are, in a file."""
+    if stderr.is_terminal:
+        return RichHandler(console=stderr, show_path=False, show_level=False, markup=False)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    return handler
 
 
 def _run(args: argparse.Namespace) -> None:

@@ -1,0 +1,128 @@
+"""The tiny run's own script, on a few made-up sentences: every console script, end to end."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import pytest
+from bunbuku_contracts import Report, Spec, lineage, load
+
+ROOT = Path(__file__).parents[2]
+MINI = Path(__file__).parent / "mini"
+
+WHO = {
+    "猫": "The cat",
+    "犬": "The dog",
+    "狸": "The tanuki",
+    "子供": "The child",
+    "先生": "The teacher",
+    "友達": "My friend",
+}
+WHERE = {"公園": "in the park", "学校": "at school", "駅前": "near the station", "台所": "in the kitchen"}
+WHAT = {
+    "歌を歌います": "sings a song",
+    "本を読んでいます": "is reading a book",
+    "お茶を飲みました": "drank some tea",
+    "ご飯を食べたいです": "wants to eat rice",
+    "静かに寝ていました": "was sleeping quietly",
+    "友達を待っています": "is waiting for friends",
+}
+WHEN = {"今日は": "today", "昨日から": "since yesterday", "毎朝": "every morning", "いつも": "all the time"}
+
+
+def write_sentences(path: Path) -> None:
+    """Sentences in the shape of the collection that the tiny run reads: id, Japanese, English."""
+    rows = product(WHEN.items(), WHO.items(), WHERE.items(), WHAT.items())
+    lines = [
+        f"{number}\t{when}{who}が{where}で{what}。\t{subject} {does} {place} {time}."
+        for number, ((when, time), (who, subject), (where, place), (what, does)) in enumerate(rows, 1)
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def tiny(folder: Path) -> str:
+    sentences, teacher = folder / "sentences.tsv", folder / "teacher.gguf"
+    if not sentences.exists():
+        write_sentences(sentences)
+        teacher.write_bytes(b"not asked anything in so small a run")
+    command = [ROOT / "runs" / "tiny.sh", "--configs", MINI, "--out", folder / "out"]
+    files = ["--sentences", sentences, "--teacher", teacher]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run([*command, *files], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
+def snapshot(root: Path) -> dict[str, int]:
+    return {str(path.relative_to(root)): path.stat().st_mtime_ns for path in [root, *root.rglob("*")]}
+
+
+def contents(out: Path) -> dict[str, str]:
+    """Content digests of what promises the same bytes; the rest is named in the documentation of its stage."""
+    made = {path.parent.name: load(path.parent, Spec) for path in sorted(out.glob("*/manifest.json"))}
+    return {name: one.content for name, one in made.items() if one.manifest.run.bitwise}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("tiny")
+    return folder, tiny(folder)
+
+
+@pytest.mark.timeout(900)
+def test_the_run_ends_with_the_lineage_and_the_path_of_a_page(run: tuple[Path, str]):
+    folder, shown = run
+    path = Path(re.findall(r"^report: (.+)$", shown, re.MULTILINE)[0])
+    page = (folder / path).read_text(encoding="utf-8")
+    assert page.startswith("<!")
+    assert "sentences.tsv" in shown
+    assert not re.search(r'(?:src|href)="(?:https?:)?//', page)  # self-contained
+
+
+@pytest.mark.timeout(900)
+def test_every_artifact_is_as_published_and_goes_back_to_the_sentences(run: tuple[Path, str]):
+    folder, _ = run
+    made = [load(path.parent, Spec) for path in (folder / "out").glob("*/manifest.json")]
+    assert len(made) > 25
+    for artifact in made:
+        artifact.verify()
+        nodes = list(lineage(artifact).walk())
+        assert any(node.role == "source" for node in nodes)
+        assert any("CC BY 2.0 FR" in licence or "CC-BY-2.0-FR" in licence for licence in artifact.spec.licences)
+
+
+@pytest.mark.timeout(900)
+def test_a_second_run_changes_nothing(run: tuple[Path, str]):
+    folder, shown = run
+    before = snapshot(folder / "out")
+    assert tiny(folder) == shown
+    assert snapshot(folder / "out") == before
+
+
+@pytest.mark.timeout(900)
+def test_the_report_has_what_the_models_were_measured_by(run: tuple[Path, str]):
+    folder, _ = run
+    report = load(folder / "out" / "report", Report)
+    perplexity = load(folder / "out" / "perplexity", Report).manifest.metrics
+    dense, upcycled = (
+        value
+        for name, value in sorted(perplexity.items())
+        if re.search(r"^(dense|upcycled)\b.*bits_per_byte$", name) and "total" in name
+    )
+    assert abs(dense - upcycled) < 0.05
+    assert json.loads((report.dir / "manifest.json").read_text())["spec"]["page"] == "index.html"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_the_run_makes_the_same_things_wherever_it_runs(run: tuple[Path, str], tmp_path: Path):
+    folder, _ = run
+    shutil.copy(folder / "sentences.tsv", tmp_path)
+    shutil.copy(folder / "teacher.gguf", tmp_path)
+    tiny(tmp_path)
+    assert contents(tmp_path / "out") == contents(folder / "out")
