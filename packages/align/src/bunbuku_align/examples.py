@@ -82,6 +82,11 @@ class Example(NamedTuple):
     labels: list[int]
 
     @property
+    def length(self) -> int:
+        """Tokens that a model reads."""
+        return len(self.input_ids)
+
+    @property
     def trained(self) -> int:
         """How many of its tokens are trained."""
         return len(self.labels) - self.labels.count(IGNORED)
@@ -93,6 +98,11 @@ class Pair(NamedTuple):
     prompt_ids: list[int]
     chosen_ids: list[int]
     rejected_ids: list[int]
+
+    @property
+    def length(self) -> int:
+        """Tokens that a model reads, of the longer of the two."""
+        return len(self.prompt_ids) + max(len(self.chosen_ids), len(self.rejected_ids))
 
 
 @dataclass
@@ -176,11 +186,11 @@ def prepare_preferences(
                 hint="leave that row out: there is nothing to prefer",
             )
         prompt_ids, chosen_ids = _answer_ids(row, row.chosen, render, encode)
-        _, rejected_ids = _answer_ids(row, row.rejected, render, encode)
-        if len(prompt_ids) + max(len(chosen_ids), len(rejected_ids)) > max_tokens:
+        pair = Pair(prompt_ids, chosen_ids, _answer_ids(row, row.rejected, render, encode)[1])
+        if pair.length > max_tokens:
             prepared.counts["dropped.too_long"] += 1
             continue
-        prepared.keep(Pair(prompt_ids, chosen_ids, rejected_ids), held_out=is_held_out(row.id, held_out_share))
+        prepared.keep(pair, held_out=is_held_out(row.id, held_out_share))
     prepared.check("preferences")
     return prepared
 

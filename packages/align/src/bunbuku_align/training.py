@@ -57,14 +57,22 @@ class TrainingConfig(Config):
     """Of the adapter's start, the order of the rows and dropout."""
     adapter: Lora = Lora()
 
+    def examples(self, rows: int) -> int:
+        """Rows that are trained on out of `rows`, each counted as often as it comes.
+
+        >>> TrainingConfig(epochs=1.5).examples(100), TrainingConfig(max_steps=2, batch_examples=8).examples(100)
+        (150, 16)
+        """
+        asked = max(1, round(self.epochs * rows))
+        return asked if self.max_steps is None else min(asked, self.max_steps * self.batch_examples)
+
     def steps(self, rows: int) -> int:
-        """Optimiser steps over `rows`: the last batch of an epoch may be short.
+        """Optimiser steps over `rows`; the last batch may be short.
 
         >>> TrainingConfig(epochs=1.5, batch_examples=32).steps(100)
-        6
+        5
         """
-        steps = max(1, math.ceil(self.epochs * math.ceil(rows / self.batch_examples)))
-        return steps if self.max_steps is None else min(steps, self.max_steps)
+        return math.ceil(self.examples(rows) / self.batch_examples)
 
     def measured_at(self, steps: int) -> frozenset[int]:
         """Steps after which the held-out rows are measured, out of `steps`.

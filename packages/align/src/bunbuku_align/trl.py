@@ -36,6 +36,7 @@ from bunbuku_align.adapter import write_adapter
 from bunbuku_align.balance import balance_as_pretrained
 from bunbuku_align.examples import Example, Pair, Prepared
 from bunbuku_align.held_out import measure_dialogues, measure_preferences
+from bunbuku_align.order import training_order
 from bunbuku_align.reporting import Point, Training
 from bunbuku_align.run import AlignRun
 from bunbuku_align.template import ChatTokenizer
@@ -59,7 +60,7 @@ def train_sft(
         trainer = _Sft(
             model=_load(checkpoint, config),
             args=TrlSftConfig(max_length=None, **_arguments(draft, config, run, len(prepared.train))),
-            train_dataset=_dataset(prepared.train),
+            train_dataset=_dataset(prepared.train, config),
             processing_class=chat.tokenizer,
             peft_config=_lora(config.adapter),
         )
@@ -76,7 +77,7 @@ def train_dpo(
         trainer = _Dpo(
             model=_load(checkpoint, config),
             args=TrlDpoConfig(max_length=None, beta=beta, **_arguments(draft, config, run, len(prepared.train))),
-            train_dataset=_dataset(prepared.train),
+            train_dataset=_dataset(prepared.train, config),
             processing_class=chat.tokenizer,
             peft_config=_lora(config.adapter),
         )
@@ -211,6 +212,7 @@ def _arguments(draft: Draft, config: TrainingConfig, run: AlignRun, rows: int) -
         "optim": "adamw_torch",
         "bf16": config.precision == "bfloat16",
         "seed": config.seed,
+        "train_sampling_strategy": "sequential",  # over rows that are in their order: see `order`
         "use_cpu": not _on_gpu(run),
         "gradient_checkpointing": run.gradient_checkpointing,
         "dataloader_pin_memory": False,
@@ -241,8 +243,15 @@ def _lora(lora: Lora) -> LoraConfig:
     )
 
 
-def _dataset(rows: Sequence[Example] | Sequence[Pair]) -> Dataset:
-    return Dataset.from_list([row._asdict() for row in rows])
+def _dataset(rows: Sequence[Example] | Sequence[Pair], config: TrainingConfig) -> Dataset:
+    """What is trained on, in the order in which it is: the trainer reads it once from the beginning to the end."""
+    order = training_order(
+        [row.length for row in rows],
+        examples=config.examples(len(rows)),
+        batch=config.batch_examples,
+        seed=config.seed,
+    )
+    return Dataset.from_list([row._asdict() for row in rows]).select(order)
 
 
 def _on_gpu(run: AlignRun) -> bool:
