@@ -164,6 +164,7 @@ _LIGHT_ENGLISH = frozenset(
         "won",
     ]
 )
+_BRACKETS = ("()", "（）", "「」", "『』", "“”", "[]")
 _ENDINGS = ("ingly", "ings", "ing", "edly", "ied", "ies", "ed", "es", "ly", "s", "e", "y")
 
 
@@ -271,6 +272,15 @@ def is_plain_english(sentence: str, *, min_chars: int, max_chars: int) -> bool:
 def _can_be_left_out(word: str) -> bool:
     """Longer runs of kanji are several words; with a pronoun in it, a run is not one noun."""
     return word not in _NEVER_BLANK and not set(word) & _LIGHT_KANJI and (len(word) <= 4 or is_katakana(word))
+
+
+def is_whole(text: str) -> bool:
+    """Whether every quotation and bracket that begins in a text also ends in it.
+
+    >>> is_whole('He said "no".'), is_whole("だめだ」と言った。")
+    (True, False)
+    """
+    return text.count('"') % 2 == 0 and all(text.count(one) == text.count(other) for one, other in _BRACKETS)
 
 
 @lru_cache(maxsize=100_000)

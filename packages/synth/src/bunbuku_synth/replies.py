@@ -102,11 +102,11 @@ def rewriting_flaw(passage: str, text: str) -> str | None:
     >>> rewriting_flaw("The dog ran to the old house.", "A dog was running toward the house.")
     """
     ours, theirs = content(passage), content(text)
-    if SequenceMatcher(None, normalized(passage), normalized(text), autojunk=False).ratio() > 0.95:
+    if SequenceMatcher(None, normalized(passage), normalized(text), autojunk=False).ratio() > 0.9:
         return "copied"
     if len(ours & theirs) < 0.4 * len(ours):
         return "unrelated"
-    if len(theirs - ours) > max(6, len(ours)):
+    if len(theirs - ours) > max(3, len(ours)):
         return "adds_too_much"
     if not 0.4 <= len(text) / len(passage) <= 2.5:
         return "length"
@@ -124,9 +124,9 @@ def exchange_flaw(passage: str, exchange: Exchange) -> str | None:
     if exchange.question.rstrip()[-1] not in "?？" and not exchange.question.endswith(("か。", "か")):
         return "no_question"
     known = content(passage)
-    if not question & known:
+    if len(question & known) < 0.6 * len(question) or not question:
         return "question_not_about_passage"
-    if not answer or len(answer & known) < 0.6 * len(answer):
+    if not answer or len(answer & known) < 0.8 * len(answer):
         return "answer_not_in_passage"
     if answer <= question:
         return "answer_repeats_question"
@@ -136,13 +136,16 @@ def exchange_flaw(passage: str, exchange: Exchange) -> str | None:
 
 
 def is_repetitive(text: str) -> bool:
-    """Whether a run of four words, or of eight Japanese characters, is said three times or more.
+    """Whether a sentence is said twice, or a run of four words or eight Japanese letters three times.
 
-    >>> is_repetitive("I am so sad. I am so sad. I am so sad."), is_repetitive("I am so sad.")
+    >>> is_repetitive("I am so sad. I am so sad."), is_repetitive("I am so sad. I am sad.")
     (True, False)
     """
-    units = list(normalized(text)) if japanese_ratio(text) > 0.5 else text.lower().split()
-    size = 8 if japanese_ratio(text) > 0.5 else 4
+    japanese = japanese_ratio(text) > 0.5
+    said = [normalized(text[start:end]) for start, end in sentences(text, "ja" if japanese else "en")]
+    if len(set(said)) < len(said):
+        return True
+    units, size = (list(normalized(text)), 8) if japanese else (text.lower().split(), 4)
     seen = Counter(tuple(units[start : start + size]) for start in range(len(units) - size + 1))
     return max(seen.values(), default=0) >= 3
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from bunbuku_contracts import Artifact, ArtifactError, BunbukuError, Corpus
 
 from bunbuku_synth.keys import pick
-from bunbuku_synth.language import sentences
+from bunbuku_synth.language import is_whole, sentences
 
 Language = Literal["ja", "en"]
 
@@ -93,32 +93,24 @@ class Library:
             if id.rpartition("/")[0] in self._blocks:
                 yield Pair(id, ja.strip(), en.strip(), licence)
 
-    def english_documents(self) -> Iterator[Document]:
-        """The English sides of each block's pairs as one document, under the block's id with `/en`.
-
-        Pairs of one block are in the order of their ids, so that shards may come in any order.
-        """
-        blocks: dict[str, list[Pair]] = {}
-        for pair in self.pairs():
-            blocks.setdefault(pair.block, []).append(pair)
-        for block, pairs in blocks.items():
-            text = " ".join(pair.en for pair in sorted(pairs, key=lambda pair: pair.id))
-            yield Document(f"{block}/en", text, "en", pairs[0].licence)
-
     @cached_property
     def _blocks(self) -> frozenset[str]:
         return frozenset(id for (id,) in _rows(self.corpus, "id"))
 
 
-def passage_of(document: Document, *, min_chars: int, max_chars: int, seed: int) -> Passage | None:
+def passage_of(
+    document: Document, *, min_chars: int, max_chars: int, max_sentences: int | None = None, seed: int
+) -> Passage | None:
     """Consecutive whole sentences of a document, between the two lengths; where they begin is drawn.
 
-    `None` if no run of its sentences fits.
+    The last is a statement, and quotations end where they began. `None` if no run of its sentences fits.
     """
     spans = sentences(document.text, document.language)
     fitting: list[tuple[int, int]] = []
     for first, (start, _) in enumerate(spans):
-        ends = [end for _, end in spans[first:] if min_chars <= end - start <= max_chars]
+        last = len(spans) if max_sentences is None else first + max_sentences
+        ends = [end for _, end in spans[first:last] if min_chars <= end - start <= max_chars]
+        ends = [end for end in ends if document.text[end - 1] in ".。" and is_whole(document.text[start:end])]
         if ends:
             fitting.append((start, max(ends)))
     if not fitting:

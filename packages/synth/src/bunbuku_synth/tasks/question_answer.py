@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from bunbuku_synth.item import Turn
 from bunbuku_synth.replies import Exchange, exchange_flaw, exchanges, flaw, repair
-from bunbuku_synth.tasks.teaching import Asked, TeacherTask, TeacherTemplate, Written
+from bunbuku_synth.tasks.teaching import Asked, Example, TeacherTask, TeacherTemplate, Written
 from bunbuku_synth.templates import check_variables
 
 
@@ -25,7 +25,25 @@ TEMPLATES = (
     QuestionAnswerTemplate(
         name="en-read",
         language="en",
-        ask="{{ passage }}\n\nWrite one question about this, and its answer. Use this form:\nQuestion: ...\nAnswer: ...",
+        ask="{{ passage }}\nWrite a question about this, and its answer.",
+        examples=(
+            Example(
+                passage="The old man planted a tall tree behind the school.",
+                reply="Question: Where did the old man plant a tall tree?\nAnswer: Behind the school.",
+            ),
+            Example(
+                passage="My sister left for London by train on Monday.",
+                reply="Question: How did my sister go to London?\nAnswer: By train.",
+            ),
+            Example(
+                passage="We could not play tennis because it was raining.",
+                reply="Question: Why could we not play tennis?\nAnswer: Because it was raining.",
+            ),
+            Example(
+                passage="Ken bought a new bicycle for his little brother.",
+                reply="Question: Who bought a new bicycle?\nAnswer: Ken.",
+            ),
+        ),
         user="{{ passage }}\n\n{{ question }}",
     ),
 )

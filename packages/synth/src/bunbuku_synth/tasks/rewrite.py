@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from bunbuku_synth.item import dialogue
 from bunbuku_synth.replies import flaw, repair, rewriting_flaw
-from bunbuku_synth.tasks.teaching import Asked, TeacherTask, TeacherTemplate, Written
+from bunbuku_synth.tasks.teaching import Asked, Example, TeacherTask, TeacherTemplate, Written
 from bunbuku_synth.templates import check_variables
 
 
@@ -32,14 +32,23 @@ TEMPLATES = (
     RewriteTemplate(
         name="en-other-words",
         language="en",
-        ask="Say the same thing in other words. Write only the new sentences.\n\n{{ passage }}",
-        user="Say this in other words:\n\n{{ passage }}",
-    ),
-    RewriteTemplate(
-        name="en-simple",
-        language="en",
-        ask="Write this again in simple words for a child. Write only the new sentences.\n\n{{ passage }}",
-        user="Write this again in simple words.\n\n{{ passage }}",
+        system="You paraphrase sentences. You never repeat the user's words.",
+        ask="Paraphrase: {{ passage }}",
+        examples=(
+            Example(
+                passage="The boy was so tired that he went home at once.",
+                reply="Because he was exhausted, the boy returned to his house right away.",
+            ),
+            Example(
+                passage="It is hard to learn a foreign language in a month.",
+                reply="Nobody can easily master another language within a few weeks.",
+            ),
+            Example(
+                passage="There are many interesting animals in the zoo.",
+                reply="At the zoo you can see a lot of fascinating creatures.",
+            ),
+        ),
+        user="Say this in other words: {{ passage }}",
     ),
 )
 
@@ -59,6 +68,8 @@ class Rewrite(TeacherTask):
         repaired = repair(text, self.language, cut_off=cut_off)
         passage = asked.passage.text
         reason = flaw(repaired.text, self.language) or rewriting_flaw(passage, repaired.text)
+        if asked.repeats_example(repaired.text):
+            reason = "repeats_example"
         words = {"passage": passage, "reply": repaired.text}
         said = dialogue(asked.template.render_user(**words), asked.template.render_assistant(**words))
         return Written(said, reason, repaired.repairs)

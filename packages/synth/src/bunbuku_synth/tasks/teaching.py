@@ -7,17 +7,28 @@ is the number of passages, which is what a teacher costs; the items are those of
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 from bunbuku_contracts import Config
 from bunbuku_inference.request import Answer, Failure, Message, Request, Sampling
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
-from bunbuku_synth.item import Dropped, Item, Turn
+from bunbuku_synth.item import Dropped, Item, Turn, dialogue
 from bunbuku_synth.keys import Key, draw, key_of
-from bunbuku_synth.sources import Document, Language, Library, Passage, passage_of
+from bunbuku_synth.language import content
+from bunbuku_synth.sources import Language, Library, Passage, passage_of
 from bunbuku_synth.tasks.task import Task, choose
 from bunbuku_synth.templates import Template, render, variables_of
+
+_FROM_EXAMPLE = 3
+"""Words that carry meaning: with so many of an example's in it, a reply is taken from there."""
+
+
+class Example(Config):
+    """A passage and a good reply, shown to the teacher as an earlier turn."""
+
+    passage: str
+    reply: str
 
 
 class TeacherTemplate(Template):
@@ -29,15 +40,23 @@ class TeacherTemplate(Template):
     """What the teacher is asked. Variable: `passage`."""
     system: str = ""
     """What stands before it, if anything; taken as it is."""
+    examples: tuple[Example, ...] = ()
+    """Asked and answered before it: a small teacher learns the form from them."""
 
     @property
     def variables(self) -> frozenset[str]:
         """Every variable of the dialogue and of what is asked."""
         return super().variables | variables_of(self.ask)
 
-    def render_ask(self, *, passage: str) -> str:
-        """What the teacher is asked about a passage."""
-        return render(self.ask, {"passage": passage})
+    def turns(self, passage: str) -> tuple[Turn, ...]:
+        """What the teacher is asked about a passage, examples first."""
+        shown = [
+            turn
+            for example in self.examples
+            for turn in dialogue(render(self.ask, {"passage": example.passage}), example.reply)
+        ]
+        system = (Turn("system", self.system),) if self.system else ()
+        return *system, *shown, Turn("user", render(self.ask, {"passage": passage}))
 
 
 class TeacherSampling(Config):
@@ -69,8 +88,14 @@ class Asked:
     @property
     def turns(self) -> tuple[Turn, ...]:
         """What the teacher is asked."""
-        system = (Turn("system", self.template.system),) if self.template.system else ()
-        return *system, Turn("user", self.template.render_ask(passage=self.passage.text))
+        return self.template.turns(self.passage.text)
+
+    def repeats_example(self, text: str) -> bool:
+        """Whether a reply says what an example says, and the passage does not."""
+        new = content(text) - content(self.passage.text)
+        return any(
+            len(new & content(one.passage + "\n" + one.reply)) >= _FROM_EXAMPLE for one in self.template.examples
+        )
 
     @property
     def request(self) -> Request:
@@ -83,11 +108,12 @@ class TeacherTask(Task, ABC):
     """A task whose answers a teacher writes."""
 
     language: Language = "ja"
-    source: Literal["documents", "pairs"] = "documents"
-    """Where passages come from: documents in the language, or the English sides of pairs, block by block."""
+    """Of the documents that passages come from, and of what is written."""
     min_chars: PositiveInt = 100
     """Of a passage, which is whole sentences."""
     max_chars: PositiveInt = 400
+    max_sentences: PositiveInt | None = None
+    """Of a passage; `None` leaves it to the lengths."""
     sampling: TeacherSampling = TeacherSampling()
 
     @property
@@ -119,19 +145,22 @@ class TeacherTask(Task, ABC):
     ) -> tuple[Item | Dropped, tuple[str, ...]]:
         """The item that a reply became, or what was dropped, and the repairs that were made."""
         if isinstance(answer, Failure):
-            return Dropped(self._item(asked, asked.turns, teacher), f"failed_{answer.reason}"), ()
+            return Dropped(self._item(asked, asked.turns[-1:], teacher), f"failed_{answer.reason}"), ()
         written = self.written(asked, answer.text, cut_off=answer.finish == "length")
         if written.reason is None:
             return self._item(asked, written.messages, teacher), written.repairs
-        raw = self._item(asked, (*asked.turns, Turn("assistant", answer.text)), teacher)
+        raw = self._item(asked, (asked.turns[-1], Turn("assistant", answer.text)), teacher)
         return Dropped(raw, written.reason), written.repairs
 
     def _passages(self, library: Library, seed: int) -> Iterator[Passage]:
-        documents: Iterator[Document] = (
-            library.english_documents() if self.source == "pairs" else library.documents(self.language)
-        )
-        for document in documents:
-            passage = passage_of(document, min_chars=self.min_chars, max_chars=self.max_chars, seed=seed)
+        for document in library.documents(self.language):
+            passage = passage_of(
+                document,
+                min_chars=self.min_chars,
+                max_chars=self.max_chars,
+                max_sentences=self.max_sentences,
+                seed=seed,
+            )
             if passage:
                 yield passage
 
@@ -151,8 +180,6 @@ class TeacherTask(Task, ABC):
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
-        if self.source == "pairs" and self.language != "en":
-            raise ValueError(f"`source` is 'pairs', whose passages are English, and `language` is {self.language!r}")
         if self.min_chars > self.max_chars:
             raise ValueError(f"`min_chars` {self.min_chars} is more than `max_chars` {self.max_chars}")
         if not any(template.language == self.language for template in self.wordings):
