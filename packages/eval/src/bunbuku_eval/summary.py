@@ -102,15 +102,14 @@ def _against_parents(rows: Sequence[Row]) -> list[Verdict]:
 def _against_chance(headline: Headline) -> list[Verdict]:
     if headline.chance is None:
         return []
-    above = [
-        f"{row.name} ({accuracy.style})"
-        for row in headline.models
-        for accuracy in row.accuracies
-        if accuracy.interval.low > headline.chance
-    ]
+    intervals = {
+        f"{row.name} ({accuracy.style})": accuracy.interval for row in headline.models for accuracy in row.accuracies
+    }
+    above = [name for name, interval in intervals.items() if interval.low > headline.chance]
     asked = f"of {headline.items:,} items with chance {headline.chance:.3f}"
     if above:
-        return [Verdict("good", f"Choose better than by guessing, {asked}: {_names(above)}. The others do not.")]
+        rest = " The others do not." if len(above) < len(intervals) else ""
+        return [Verdict("good", f"Choose better than by guessing, {asked}: {_names(above)}.{rest}")]
     return [Verdict("bad", f"No model chooses measurably better than by guessing, {asked}.")]
 
 

@@ -45,15 +45,21 @@ class GenerateConfig(Config):
     prompts: tuple[Prompt, ...] = Field(default=DEFAULT_PROMPTS, min_length=1)
     sampling: Sampling = Sampling(max_tokens=48)
     """Greedy unless a temperature is given."""
+    chat_sampling: Sampling | None = None
+    """For chat prompts, where another way suits them; the same as `sampling` without it."""
     samples: int = Field(default=1, ge=1)
     """Answers a prompt; more than one needs a temperature above 0."""
     seed: NonNegativeInt = 0
     """Sample n of every prompt is drawn with `seed + n`."""
 
+    def sampling_of(self, prompt: Prompt) -> Sampling:
+        return self.chat_sampling if self.chat_sampling and prompt.style == "chat" else self.sampling
+
     @model_validator(mode="after")
     def _samples_differ(self) -> "GenerateConfig":
-        if self.samples > 1 and self.sampling.temperature == 0:
-            raise ValueError(f"`samples` {self.samples} would all be the same at `sampling.temperature` 0")
+        greedy = any(self.sampling_of(prompt).temperature == 0 for prompt in self.prompts)
+        if self.samples > 1 and greedy:
+            raise ValueError(f"`samples` {self.samples} would all be the same at temperature 0")
         names = [prompt.name for prompt in self.prompts]
         if len(set(names)) < len(names):
             raise ValueError(f"`prompts` have a name twice: {', '.join(sorted(names))}")
@@ -89,7 +95,8 @@ def generate(
     require_hugging_face(checkpoints)
     asked = [(prompt, index) for prompt in config.prompts for index in range(config.samples)]
     requests = [
-        Request(prompt=prompt.asked, sampling=config.sampling, seed=config.seed + index) for prompt, index in asked
+        Request(prompt=prompt.asked, sampling=config.sampling_of(prompt), seed=config.seed + index)
+        for prompt, index in asked
     ]
     found: list[Sample] = []
     for name, checkpoint in draft.track(checkpoints.items(), unit="models", total=len(checkpoints)):
@@ -109,8 +116,6 @@ def _publish(draft: Draft, config: GenerateConfig, found: Sequence[Sample], *, m
     path = draft.dir / "items.parquet"
     pq.write_table(pa.Table.from_pylist([_row(sample) for sample in found], SCHEMA), path)
     draft.count(path, rows=len(found), part="items")
-    sampling = config.sampling
-    how = "greedy" if sampling.temperature == 0 else f"temperature {sampling.temperature}, top-p {sampling.top_p}"
     counts = Table(
         columns=("model", "flagged", "ended by itself"),
         rows=tuple(
@@ -122,12 +127,21 @@ def _publish(draft: Draft, config: GenerateConfig, found: Sequence[Sample], *, m
     section = Section(
         title="The same prompts to every model",
         paragraphs=(
-            f"Every model, the same prompts, {how}, at most {sampling.max_tokens} tokens. All texts are shown as they "
-            "came; none was picked.",
+            f"Every model, the same prompts, {_how(config)}. All texts are shown as they came; none was picked.",
         ),
         tables=(counts, *(_table(prompt, found) for prompt in config.prompts)),
     )
     write_sections(draft, [section])
+
+
+def _how(config: GenerateConfig) -> str:
+    told = {prompt.style: config.sampling_of(prompt) for prompt in config.prompts}
+    return "; ".join(
+        f"{style} prompts "
+        + ("greedily" if one.temperature == 0 else f"at temperature {one.temperature:g} and top-p {one.top_p:g}")
+        + f", at most {one.max_tokens} tokens"
+        for style, one in told.items()
+    )
 
 
 def _table(prompt: Prompt, found: Sequence[Sample]) -> Table:
