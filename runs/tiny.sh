@@ -40,7 +40,7 @@ for m in dense moe; do
 done
 
 models=(); for m in dense upcycled moe dense-chat moe-chat; do models+=(--checkpoints "$m=$o/$m"); done
-stages=(); for m in "$o"/dense-trained@* "$o"/moe-trained@*; do stages+=(--checkpoints "$(basename "${m/-trained/}")=$m"); done
+stages=(); for m in "$o"/dense-trained@* "$o"/moe-trained@*; do [[ ! -d $m ]] || stages+=(--checkpoints "$(basename "${m/-trained/}")=$m"); done
 bunbuku-eval        baseline   "$c/baseline.toml"   --tokens "$o/tokens" --tokenizer "$o/tokenizer" --corpus "$o/corpus#validation" --out "$o/bigram"
 bunbuku-eval        perplexity "$c/perplexity.toml" "${models[@]}" --corpus "$o/corpus#validation" --out "$o/perplexity"
 bunbuku-eval        choice     "$c/choice.toml"     "${models[@]}" --items "$o/exam" --out "$o/choice"
