@@ -1,8 +1,8 @@
 """The edge to TRL and PEFT: their trainers do the training, this module says on what, how far, and what is seen of it.
 
 Where the trainers are mended: they prepare no data (rows arrive as ids), they report nothing to anyone, they write no
-model card, the balancing loss of experts is `balance`'s, and held-out rows are measured by `held_out` and not by their
-evaluation loop, whose means are over batches.
+model card, the balancing loss of experts is `balance`'s, the head computes what `head` says, and held-out rows are measured by
+`held_out` and not by their evaluation loop, whose means are over batches.
 """
 
 import time
@@ -35,6 +35,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from bunbuku_align.adapter import write_adapter
 from bunbuku_align.balance import balance_as_pretrained
 from bunbuku_align.examples import Example, Pair, Prepared
+from bunbuku_align.head import scores_trained_tokens_only
 from bunbuku_align.held_out import measure_dialogues, measure_preferences
 from bunbuku_align.order import training_order
 from bunbuku_align.reporting import Point, Training
@@ -186,7 +187,8 @@ def _fit[T](
     watch = _Watch(draft, config.measured_at(steps), lambda: _named(measure(model, rows)) if rows else {})
     trainer.remove_callback(PrinterCallback)  # it prints to standard output, which is the published path's alone
     trainer.add_callback(watch)
-    trainer.train(resume_from_checkpoint=_last_state(Path(str(trainer.args.output_dir))))
+    with scores_trained_tokens_only():
+        trainer.train(resume_from_checkpoint=_last_state(Path(str(trainer.args.output_dir))))
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
     write_adapter(draft.dir, state, model.peft_config["default"].to_dict())
     return Training(steps, watch.seconds, [_numbers(entry) for entry in trainer.state.log_history])
