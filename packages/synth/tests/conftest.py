@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from bunbuku_contracts import Artifact, Config, Corpus, Draft, stage
+from bunbuku_contracts import Architecture, Artifact, Checkpoint, Config, Corpus, Draft, stage
 from bunbuku_synth import GenerateConfig, generate, read_items
 from bunbuku_synth.item import Item
 from hypothesis import settings
@@ -148,3 +148,68 @@ def make(tmp_path: Path, corpus: Artifact[Corpus], pairs_of_all_blocks: Artifact
         return list(read_items(generate(made[-1], config, corpus, pairs_of_all_blocks)))
 
     return items
+
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}### {{ m.role }}:\n{{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}### assistant:\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Hugging Face folder with a tiny Llama of random weights, and a tokenizer of bytes."""
+    pytest.importorskip("transformers")
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("llama")
+    special = ["<unk>", "<s>", "</s>", "<pad>"]
+    letters = special + sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({letter: id for id, letter in enumerate(letters)}, [], unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    fast.save_pretrained(folder)
+    config = LlamaConfig(
+        vocab_size=len(letters),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=2048,
+        initializer_range=0.2,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=3,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+class Folder(Config):
+    path: str
+
+
+@stage("test.checkpoint")
+def publish_checkpoint(draft: Draft, config: Folder) -> Checkpoint:
+    """Publish a Hugging Face folder as a checkpoint."""
+    for path in Path(config.path).iterdir():
+        (draft.dir / path.name).write_bytes(path.read_bytes())
+    architecture = Architecture(
+        layers=1, hidden_size=16, ffn_size=32, heads=2, kv_heads=1, vocab_size=260, max_positions=2048
+    )
+    return Checkpoint(architecture=architecture, format="hf", step=0, tokens_seen=0, tokenizer="0" * 64, chat=True)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, llama: Path) -> Artifact[Checkpoint]:
+    """The tiny Llama, published."""
+    return publish_checkpoint(tmp_path / "checkpoint", Folder(path=str(llama)))

@@ -4,6 +4,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from bunbuku_contracts import Artifact, BunbukuError, Dialogues
+from bunbuku_inference import TransformersEngine
 from bunbuku_synth import GenerateConfig, PreferConfig, generate, prefer, read_items
 from bunbuku_synth.contrasts import (
     AnyContrast,
@@ -12,6 +13,7 @@ from bunbuku_synth.contrasts import (
     MultipleChoiceContrast,
     TranslateContrast,
 )
+from bunbuku_synth.prefer import ModelSampling, PreferRun
 from bunbuku_synth.tasks import Arithmetic, Cloze, MultipleChoice, Translate
 
 CONTRASTS: tuple[AnyContrast, ...] = (
@@ -70,3 +72,21 @@ def test_dialogues_without_a_task_to_contrast_are_an_error(tmp_path: Path, corpu
     sums = generate(tmp_path / "sums", GenerateConfig(tasks=(Arithmetic(count=5),)), corpus)
     with pytest.raises(BunbukuError, match="no item of the tasks cloze has a wrong answer"):
         prefer(tmp_path / "out", PreferConfig(contrasts=(ClozeContrast(),)), sums)
+
+
+def test_a_models_own_mistakes_are_taken_and_counted(tmp_path: Path, dialogues, checkpoint):
+    contrasts = tuple(contrast.model_copy(update={"by_rule": 2, "by_model": 6}) for contrast in CONTRASTS)
+    config = PreferConfig(contrasts=contrasts, sampling=ModelSampling(max_tokens=8))
+    run = PreferRun(engine=TransformersEngine(threads=1, device="cpu"))
+    made = prefer(tmp_path / "out", config, dialogues, checkpoint, run=run)
+    by_model = [row for row in rows(made) if row["rejected_by"] == f"model:{checkpoint.content}"]
+    metrics = made.manifest.metrics
+    verdicts = {name: value for name, value in metrics.items() if name.startswith("model_was.")}
+    assert sum(verdicts.values()) == 24 == metrics["model.requests"]
+    assert len(by_model) == sum(value for name, value in verdicts.items() if name.endswith(".wrong")) > 0
+    items = {item.prompt[0].content: item for item in read_items(dialogues)}
+    for row in by_model:
+        item = items[row["prompt"][0]["content"]]
+        contrast = next(contrast for contrast in contrasts if contrast.type == row["task"])
+        assert contrast.verdict(item, row["rejected"]) == "wrong"
+        assert row["rejected"] != row["chosen"] == item.said

@@ -182,8 +182,9 @@ def normalized(text: str) -> str:
     >>> normalized("「ＡＢＣ」 です。"), normalized("-3")
     ('abcです', '-3')
     """
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(c for c in folded if c in "-+" or unicodedata.category(c)[0] not in "PZC")
+    while (folded := _folded(text)) != text:  # folding case can make letters that compose
+        text = folded
+    return text
 
 
 def sentences(text: str, language: str) -> list[tuple[int, int]]:
@@ -267,6 +268,11 @@ def is_plain_english(sentence: str, *, min_chars: int, max_chars: int) -> bool:
         and len(sentences(sentence, "en")) == 1
         and re.search(r'["“”()\[\]\n_]|[^\x20-\x7e’–—éèêàçöüñ]', sentence) is None
     )
+
+
+def _folded(text: str) -> str:
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(c for c in folded if c in "-+" or unicodedata.category(c)[0] not in "PZC")
 
 
 def _can_be_left_out(word: str) -> bool:

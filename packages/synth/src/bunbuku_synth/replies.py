@@ -106,7 +106,7 @@ def rewriting_flaw(passage: str, text: str) -> str | None:
         return "copied"
     if len(ours & theirs) < 0.4 * len(ours):
         return "unrelated"
-    if len(theirs - ours) > max(3, len(ours)):
+    if len(theirs - ours) > max(2, len(ours) // 2):
         return "adds_too_much"
     if not 0.4 <= len(text) / len(passage) <= 2.5:
         return "length"
@@ -124,7 +124,7 @@ def exchange_flaw(passage: str, exchange: Exchange) -> str | None:
     if exchange.question.rstrip()[-1] not in "?？" and not exchange.question.endswith(("か。", "か")):
         return "no_question"
     known = content(passage)
-    if len(question & known) < 0.6 * len(question) or not question:
+    if len(question & known) < 0.5 * len(question) or not question:
         return "question_not_about_passage"
     if not answer or len(answer & known) < 0.8 * len(answer):
         return "answer_not_in_passage"
