@@ -161,6 +161,21 @@ def test_two_expert_parallel_ranks_learn_what_one_does(
         assert curve(two, name) == pytest.approx(curve(mixture, name), abs=1e-4)
 
 
+def test_a_run_out_of_time_saves_and_goes_on_to_the_same_bytes(
+    tmp_path: Path,
+    tokens: Artifact[Tokens],
+    tokenizer: Artifact[Tokenizer],
+    mixture: Artifact[Checkpoint],
+    mixture_start: Artifact[Checkpoint],
+    tiny: SimpleNamespace,
+) -> None:
+    out, hurried = tmp_path / "mixture", tiny.laptop.model_copy(update={"time_limit_seconds": 0.01})
+    with pytest.raises(BunbukuError, match=r"stopped by `time_limit_seconds` 0\.01 after step 1 of 6") as caught:
+        train(out, tiny.mixture, tokens, tokenizer, mixture_start, run=hurried)
+    assert caught.value.hint == "give the same command again to go on"
+    assert train(out, tiny.mixture, tokens, tokenizer, mixture_start, run=tiny.laptop).content == mixture.content
+
+
 def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_step(
     tmp_path: Path,
     tokens: Artifact[Tokens],

@@ -17,6 +17,9 @@ def main() -> None:
     # What is absent by choice (Transformer Engine, Apex), or announced for later versions than the pinned one.
     warnings.filterwarnings("ignore", module=r"megatron\.")
     job = Job.model_validate_json(Path(sys.argv[1]).read_bytes())
+    from bunbuku_pretrain.mcore import compiler
+
+    compiler.leave_out()
     from bunbuku_pretrain.mcore.loop import run
 
     try:

@@ -4,6 +4,7 @@ Everything it shows comes from the history that the first rank writes, so a run 
 """
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,12 @@ class Watcher:
         self._done = 0
         self._bar: Iterator[int] = draft.track(range(steps), unit="steps", total=steps, label="train")
         self._batch_tokens = batch_tokens
-        self._events = _fresh_events(draft.log / "tensorboard")
+        self._events = Events(draft.log / "tensorboard")
 
     def look(self) -> None:
         """Take in what was written since the last look."""
         for record in self._new_records():
-            for name, value in scalars(record, self._batch_tokens).items():
-                self._events.add_scalar(name, value, record.step)
+            self._events.add(scalars(record, self._batch_tokens), step=record.step)
             while self._done < record.step:
                 next(self._bar, None)
                 self._done += 1
@@ -38,8 +38,7 @@ class Watcher:
     def close(self) -> None:
         self.look()
         self._events.close()
-        for _ in self._bar:
-            pass
+        self._bar = iter(())  # of a run that was cut off, the bar is not filled up
 
     def _new_records(self) -> Iterator[StepRecord]:
         if not self._history.is_file():
@@ -65,9 +64,23 @@ def scalars(record: StepRecord, batch_tokens: int) -> Scalars:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _fresh_events(folder: Path) -> Any:
-    """A writer of TensorBoard events, without those of a run that was cut off: its history is shown again."""
-    from torch.utils.tensorboard import SummaryWriter
+class Events:
+    """TensorBoard's events in a folder, without those of a run that was cut off: its history is told again."""
 
-    shutil.rmtree(folder, ignore_errors=True)
-    return SummaryWriter(str(folder))
+    def __init__(self, folder: Path) -> None:
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        shutil.rmtree(folder, ignore_errors=True)
+        self._writer = EventFileWriter(str(folder))
+
+    def add(self, found: Scalars, *, step: int) -> None:
+        from tensorboard.compat.proto import event_pb2, summary_pb2
+
+        events: Any = event_pb2  # generated at import, without types
+        summaries: Any = summary_pb2
+        values = [summaries.Summary.Value(tag=tag, simple_value=value) for tag, value in found.items()]
+        summary = summaries.Summary(value=values)
+        self._writer.add_event(events.Event(wall_time=time.time(), step=step, summary=summary))
+
+    def close(self) -> None:
+        self._writer.close()

@@ -190,9 +190,9 @@ def _launch(draft: Draft, job: Job, made: _Made) -> None:
 
 
 def _milestones(draft: Draft, job: Job, made: _Made) -> Milestones:
-    from bunbuku_pretrain.hugging_face import write_folder
-
     def publish(folder: Path) -> Path:
+        from bunbuku_pretrain.hugging_face import write_folder
+
         state = files.read_state(folder)
 
         def make(milestone: Draft) -> Checkpoint:
