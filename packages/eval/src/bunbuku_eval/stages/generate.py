@@ -1,5 +1,6 @@
 """`eval.generate`: the same prompts to every model."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -50,10 +51,14 @@ class GenerateConfig(Config):
     samples: int = Field(default=1, ge=1)
     """Answers a prompt; more than one needs a temperature above 0."""
     seed: NonNegativeInt = 0
-    """Sample n of every prompt is drawn with `seed + n`."""
+    """Each prompt and sample gets a seed of its own from it, the same for every model."""
 
     def sampling_of(self, prompt: Prompt) -> Sampling:
         return self.chat_sampling if self.chat_sampling and prompt.style == "chat" else self.sampling
+
+    def seed_of(self, prompt: Prompt, index: int) -> int:
+        """Were it the same for all prompts, their texts would be drawn by the same numbers and come out alike."""
+        return int.from_bytes(hashlib.sha256(f"{self.seed}\0{prompt.name}\0{index}".encode()).digest()[:4])
 
     @model_validator(mode="after")
     def _samples_differ(self) -> "GenerateConfig":
@@ -95,7 +100,7 @@ def generate(
     require_hugging_face(checkpoints)
     asked = [(prompt, index) for prompt in config.prompts for index in range(config.samples)]
     requests = [
-        Request(prompt=prompt.asked, sampling=config.sampling_of(prompt), seed=config.seed + index)
+        Request(prompt=prompt.asked, sampling=config.sampling_of(prompt), seed=config.seed_of(prompt, index))
         for prompt, index in asked
     ]
     found: list[Sample] = []
