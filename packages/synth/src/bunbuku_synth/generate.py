@@ -25,7 +25,8 @@ class GenerateConfig(Config):
     """What to make."""
 
     tasks: Annotated[tuple[AnyTask, ...], Field(min_length=1)]
-    """Of two items that ask the same, the earlier task's is kept; rule tasks come before those of a teacher."""
+    """Of type `translate`, `cloze`, `multiple_choice`, `arithmetic`, `rewrite`, `question_answer`; each has a `count` and
+    fields of its own. Of two items that ask the same, the earlier task's is kept, and a rule task's before a teacher's."""
     seed: int = 0
     """Another seed draws other sources, other templates and other choices."""
     teacher: str | None = None
@@ -33,6 +34,7 @@ class GenerateConfig(Config):
     teacher_licence: str | None = None
     """Licence of a teacher that is a file or a server; a checkpoint states its own."""
     rows_per_shard: PositiveInt = 50_000
+    """Items in a Parquet file."""
 
 
 class GenerateRun(RunSettings):

@@ -51,11 +51,14 @@ class PreferConfig(Config):
         MultipleChoiceContrast(),
         ArithmeticContrast(),
     )
-    """Tasks whose answers can be checked. Items of other tasks are left alone."""
+    """Of type `translate`, `cloze`, `multiple_choice`, `arithmetic`; each says how many wrong answers are made `by_rule`, and
+    how many questions are put to the model (`by_model`). Items of other tasks are left alone."""
     seed: int = 0
     """Another seed draws other items and other wrong answers."""
     sampling: ModelSampling = ModelSampling()
+    """How the model answers."""
     rows_per_shard: PositiveInt = 50_000
+    """Preferences in a Parquet file."""
 
 
 class PreferRun(RunSettings):
