@@ -19,15 +19,15 @@ bunbuku-corpus      split      "$c/split.toml"      --corpus "$o/unique" --out "
 bunbuku-tokenizer   train      "$c/tokenizer.toml"  --corpus "$o/corpus#train" --out "$o/tokenizer"
 bunbuku-tokenizer   measure    --tokenizer "$o/tokenizer" --corpus "$o/corpus#validation" --out "$o/compression"
 
-bunbuku-synth       generate   "$c/generate.toml"   --corpus "$o/corpus#train" --parallel "$o/raw#parallel" --teacher-file "$teacher" --out "$o/dialogues"
+bunbuku-synth       generate   "$c/generate.toml"   --run "$c/teacher.toml" --corpus "$o/corpus#train" --parallel "$o/raw#parallel" --teacher-file "$teacher" --out "$o/dialogues"
 bunbuku-synth       generate   "$c/exam.toml"       --corpus "$o/corpus#test" --parallel "$o/raw#parallel" --out "$o/exam"
 
 bunbuku-pretrain    tokenize   "$c/tokenize.toml"   --corpus "$o/corpus" --tokenizer "$o/tokenizer" --out "$o/tokens"
-bunbuku-pretrain    train      "$c/pretrain.toml"   --tokens "$o/tokens" --tokenizer "$o/tokenizer" --out "$o/dense-trained"
+bunbuku-pretrain    train      "$c/pretrain.toml"   --run "$c/laptop.toml" --tokens "$o/tokens" --tokenizer "$o/tokenizer" --out "$o/dense-trained"
 bunbuku-pretrain    export     --checkpoint "$o/dense-trained" --tokenizer "$o/tokenizer" --out "$o/dense"
 
 bunbuku-moe-upcycle upcycle    "$c/upcycle.toml"    --checkpoint "$o/dense" --out "$o/upcycled"
-bunbuku-pretrain    train      "$c/continue.toml"   --tokens "$o/tokens" --tokenizer "$o/tokenizer" --start "$o/upcycled" --out "$o/moe-trained"
+bunbuku-pretrain    train      "$c/continue.toml"   --run "$c/laptop.toml" --tokens "$o/tokens" --tokenizer "$o/tokenizer" --start "$o/upcycled" --out "$o/moe-trained"
 bunbuku-pretrain    export     --checkpoint "$o/moe-trained" --tokenizer "$o/tokenizer" --out "$o/moe"
 bunbuku-moe-upcycle similarity "$c/similarity.toml" --checkpoints upcycled="$o/upcycled" --checkpoints trained="$o/moe" --out "$o/similarity"
 
