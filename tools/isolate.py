@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGES = sorted(folder.name for folder in (ROOT / "packages").iterdir() if (folder / "pyproject.toml").is_file())
 TEST_TOOLS = ("hypothesis", "pytest", "pytest-timeout", "pytest-xdist")
-EXTRAS = {"inference": ("transformers",), "moe_upcycle": ("hf",)}
+EXTRAS = {"eval": ("transformers",), "inference": ("transformers",), "moe_upcycle": ("hf",)}
 """Extras without which a package's tests have nothing to run."""
 
 

@@ -1,11 +1,14 @@
 """What the trainers' LM head computes."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-import trl.trainer.utils as theirs
+import trl.trainer.utils
 from bunbuku_align import AlignRun, Lora, SftConfig, sft
 from bunbuku_align.head import scores_trained_tokens_only
+
+theirs: Any = trl.trainer.utils
 
 
 def test_only_trained_tokens_reach_the_head(make, numerals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

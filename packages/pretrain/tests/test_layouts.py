@@ -17,12 +17,12 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "shared-optimizer": {"ranks": 2, "distributed_optimizer": True, "micro_batch_sequences": 2},
     "tensor-pipeline": {"ranks": 4, "tensor_parallel": 2, "pipeline_parallel": 2},
 }
-MIXTURE_LAYOUTS = {
+MIXTURE_LAYOUTS: dict[str, dict[str, Any]] = {
     **LAYOUTS,
     "expert-shared-optimizer": {"ranks": 2, "expert_parallel": 2, "distributed_optimizer": True},
     "tensor-expert": {"ranks": 4, "tensor_parallel": 2, "expert_parallel": 2},
 }
-SETTINGS = {"micro_batch_sequences": 4, "checkpoint_interval_steps": 5}
+SETTINGS: dict[str, Any] = {"micro_batch_sequences": 4, "checkpoint_interval_steps": 5}
 
 
 def curve(artifact: Artifact[Checkpoint], name: str = "training loss") -> list[float]:

@@ -43,6 +43,10 @@ class GenerateRun(RunSettings):
     engine: AnyEngine = TransformersEngine()
 
 
+IN_PROCESS = GenerateRun()
+"""Where a model runs if nothing is said."""
+
+
 @dataclass
 class Made:
     """What a run has made so far."""
@@ -96,7 +100,7 @@ def generate(
     teacher: Artifact[Checkpoint] | None = None,
     teacher_file: Path | None = None,
     *,
-    run: GenerateRun = GenerateRun(),
+    run: GenerateRun = IN_PROCESS,
 ) -> Dialogues:
     """Make dialogues of a corpus part: translation, cloze, multiple choice, arithmetic, and what a teacher writes.
 

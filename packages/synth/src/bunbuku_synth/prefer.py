@@ -67,6 +67,10 @@ class PreferRun(RunSettings):
     engine: AnyEngine = TransformersEngine()
 
 
+IN_PROCESS = PreferRun()
+"""Where a model runs if nothing is said."""
+
+
 @dataclass
 class Contrasted:
     """What a run has contrasted so far."""
@@ -92,7 +96,7 @@ def prefer(
     dialogues: Artifact[Dialogues],
     model: Artifact[Checkpoint] | None = None,
     *,
-    run: PreferRun = PreferRun(),
+    run: PreferRun = IN_PROCESS,
 ) -> Preferences:
     """Set the right answers of dialogues against wrong ones.
 
