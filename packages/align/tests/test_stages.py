@@ -321,8 +321,7 @@ def test_the_command_line_prints_the_path_alone_and_finds_what_is_made(
         assert main([*command, "--set", "max_steps=2"]) == 0
         assert capfd.readouterr().out == f"{out}\n"
         assert main([*command, "--set", "max_steps=2"]) == 0
-        (tmp_path / "merge.toml").write_text("")
-        command = ["merge", str(tmp_path / "merge.toml"), "--checkpoint", str(base.dir), "--adapter", str(out)]
+        command = ["merge", "--checkpoint", str(base.dir), "--adapter", str(out)]
         assert main([*command, "--out", str(tmp_path / f"{stage}-merged")]) == 0
         assert load(tmp_path / f"{stage}-merged", Checkpoint).spec.chat
         capfd.readouterr()
@@ -351,6 +350,23 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence(make, dialogues, tmp_pa
         with pytest.raises(BunbukuError, match="PyTorch sees no GPU"):
             sft(out, SFT, base, dialogues, run=AlignRun(device="cuda"))
     assert not out.exists()
+
+
+def test_a_model_that_nothing_here_knows_is_refused_in_a_sentence(make, dialogues, tmp_path: Path) -> None:
+    source = make.model("mixtral")
+    folder = tmp_path / "strange"
+    shutil.copytree(source.dir, folder)
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(config.replace('"model_type": "mixtral"', '"model_type": "strange_moe"'))
+    with pytest.raises(ArtifactError, match=r"strange does not open as a model: .*`strange_moe`"):
+        sft(tmp_path / "out", SFT, type(source)(folder, source.manifest), dialogues, run=HERE)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_publishes_nothing(make, dialogues, tmp_path: Path) -> None:
+    config = SFT.model_copy(update={"learning_rate": 1e30, "warmup_share": 0.0})
+    with pytest.raises(BunbukuError, match=r"training diverged: the loss is \w+ at step \d+ of 24"):
+        sft(tmp_path / "out", config, make.model(), dialogues, run=HERE)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.gpu

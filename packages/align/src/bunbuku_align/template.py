@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bunbuku_contracts import ArtifactError
+from bunbuku_contracts import ArtifactError, register_hf_models
 from jinja2 import TemplateError
 from transformers import AutoTokenizer
 from transformers.utils.chat_template_utils import render_jinja_template
@@ -19,6 +19,7 @@ class ChatTokenizer:
     """Renders dialogues with the template that travels with a checkpoint, and tokenises text."""
 
     def __init__(self, checkpoint: Path) -> None:
+        register_hf_models()  # the tokenizer's class is looked up by that of the model beside it
         self.tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
         self.template = self.tokenizer.chat_template
         if not isinstance(self.template, str) or not _MARKER.search(self.template):

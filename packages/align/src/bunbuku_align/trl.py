@@ -5,6 +5,7 @@ model card, the balancing loss of experts is `balance`'s, the head computes what
 `held_out` and not by their evaluation loop, whose means are over batches.
 """
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from bunbuku_contracts import BunbukuError, Draft, register_hf_models
+from bunbuku_contracts import ArtifactError, BunbukuError, Draft, register_hf_models
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model_state_dict
 from torch.utils.tensorboard import SummaryWriter
@@ -145,7 +146,13 @@ class _Watch(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        self._write(state.global_step, {f"train/{name}": value for name, value in (logs or {}).items()})
+        found = logs or {}
+        self._write(state.global_step, {f"train/{name}": value for name, value in found.items()})
+        if not math.isfinite(found.get("loss", 0.0)):
+            raise BunbukuError(
+                f"training diverged: the loss is {found['loss']} at step {state.global_step} of {state.max_steps}",
+                hint="take a lower `learning_rate`, or a longer warm-up",
+            )
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
@@ -231,8 +238,14 @@ def _arguments(draft: Draft, config: TrainingConfig, run: AlignRun, rows: int) -
 def _load(checkpoint: Path, config: TrainingConfig) -> PreTrainedModel:
     register_hf_models()
     dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
-    with _no_bars():
-        return AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype, local_files_only=True)
+    try:
+        with _no_bars():
+            return AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype, local_files_only=True)
+    except (ValueError, OSError) as error:
+        raise ArtifactError(
+            f"{checkpoint} does not open as a model: {str(error).splitlines()[0]}",
+            hint="a model of the project's own needs the package that declares it: install bunbuku-moe-upcycle[hf]",
+        ) from error
 
 
 def _lora(lora: Lora) -> LoraConfig:
