@@ -6,11 +6,13 @@ marks around the whole, a sentence that was cut off), never by adding a word.
 
 import itertools
 import re
+import unicodedata
 from collections import Counter
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from bunbuku_synth.language import content, japanese_ratio, normalized, sentences
+from bunbuku_synth.numerals import numbers
 from bunbuku_synth.sources import Language
 
 _PREFACE = re.compile(
@@ -27,6 +29,11 @@ _QUOTES = {'"': '"', "“": "”", "「": "」", "'": "'", "*": "*"}
 _TURNS = re.compile(
     r"^\W*(?P<who>questions?|q|answers?|a|質問|問題|問|答え|回答|答)\s*\d*\W*?[:：.．]\W*(?P<what>.+?)\s*$",
     re.IGNORECASE | re.MULTILINE,
+)
+
+_NUMBER = re.compile(
+    r"\d+|\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy"
+    r"|eighty|ninety|hundred|thousand|million)\b"
 )
 
 
@@ -99,6 +106,8 @@ def rewriting_flaw(passage: str, text: str) -> str | None:
     'copied'
     >>> rewriting_flaw("The dog ran to the old house.", "It is a nice day at the sea.")
     'unrelated'
+    >>> rewriting_flaw("Two dogs ran to the old house.", "Three dogs ran toward an old house.")
+    'changes_numbers'
     >>> rewriting_flaw("The dog ran to the old house.", "A dog was running toward the house.")
     """
     ours, theirs = content(passage), content(text)
@@ -106,6 +115,8 @@ def rewriting_flaw(passage: str, text: str) -> str | None:
         return "copied"
     if len(ours & theirs) < 0.4 * len(ours):
         return "unrelated"
+    if _numbers(text) - _numbers(passage):
+        return "changes_numbers"
     if len(theirs - ours) > max(2, len(ours) // 2):
         return "adds_too_much"
     if not 0.4 <= len(text) / len(passage) <= 2.5:
@@ -148,6 +159,12 @@ def is_repetitive(text: str) -> bool:
     units, size = (list(normalized(text)), 8) if japanese else (text.lower().split(), 4)
     seen = Counter(tuple(units[start : start + size]) for start in range(len(units) - size + 1))
     return max(seen.values(), default=0) >= 3
+
+
+def _numbers(text: str) -> set[str]:
+    """Numbers of two or more, as they are written; one is too often no number."""
+    japanese = {str(value) for _, _, value in numbers(text)} if japanese_ratio(text) > 0.5 else set[str]()
+    return (set(_NUMBER.findall(unicodedata.normalize("NFKC", text).lower())) | japanese) - {"1"}
 
 
 def _is_question(who: str) -> bool:
