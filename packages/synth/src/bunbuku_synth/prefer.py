@@ -156,7 +156,10 @@ def by_model(
 ) -> None:
     """Take those of a model's answers that are certainly wrong."""
     for item, answer in zip(items, answers, strict=True):
-        text = "" if isinstance(answer, Failure) else answer.text.strip()
+        if isinstance(answer, Failure):
+            made.counts[f"model_was.{item.task}.failed_{answer.reason}"] += 1
+            continue
+        text = answer.text.strip()
         verdict = contrast.verdict(item, text) if text else "empty"
         made.counts[f"model_was.{item.task}.{verdict}"] += 1
         if verdict == "wrong":
