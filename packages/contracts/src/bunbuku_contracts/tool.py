@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,7 +26,10 @@ from bunbuku_contracts.stage import changed_leaves
 
 _LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{12}\.(draft|scratch)")
 
-console = Console(soft_wrap=True, highlight=False)
+_LINE = 500
+"""Columns where there is no terminal: a tree in a file is not cut."""
+
+console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else _LINE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,6 +8,9 @@ from bunbuku_eval.headline import Headline, Row
 SMALL_PARAMETERS = 100_000_000
 NAMES_SHOWN = 8
 
+NEGLIGIBLE = 0.0005
+"""Bits per byte below which a difference, however sure, is none: half of the last digit that the page shows."""
+
 
 class Verdict(NamedTuple):
     """A sentence and whether it is good news."""
@@ -88,7 +91,10 @@ def _against_parents(rows: Sequence[Row]) -> list[Verdict]:
     for row in rows:
         if change := row.to_parent:
             size = f"{abs(change.value):.4f} bits per byte"
-            if change.interval.high < 0:
+            if max(abs(change.interval.low), abs(change.interval.high)) < NEGLIGIBLE:
+                same = f"{row.name} needs the bits per byte of {change.to}, which it was made from, to three decimals."
+                said.append(Verdict("good", same))
+            elif change.interval.high < 0:
                 said.append(Verdict("good", f"{row.name} is {size} better than {change.to}, which it was made from."))
             elif change.interval.low > 0:
                 said.append(Verdict("bad", f"{row.name} is {size} worse than {change.to}, which it was made from."))
