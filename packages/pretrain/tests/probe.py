@@ -1,7 +1,7 @@
 """What only a process with Megatron can say, said once for all tests: `python probe.py FOLDER ARCHITECTURES.json`.
 
-For every named architecture: Megatron's logits of the Hugging Face weights in `FOLDER/name`, and the checkpoint that it
-saves of them. And the bytes of an indexed dataset by Megatron's own builder.
+For every named architecture: Megatron's logits of the Hugging Face weights in `FOLDER/name` on `FOLDER/ids.npy`, what it
+loses, how balanced its experts are, and the checkpoint that it saves. And the bytes of an indexed dataset by Megatron's own builder.
 """
 
 import json
@@ -15,8 +15,9 @@ import torch
 from bunbuku_contracts import Architecture
 from bunbuku_pretrain.job import TrainState
 from bunbuku_pretrain.mcore import checkpoint
-from bunbuku_pretrain.mcore.model import build
-from bunbuku_pretrain.mcore.runtime import started
+from bunbuku_pretrain.mcore.mixture import MixtureMeter
+from bunbuku_pretrain.mcore.model import LanguageModel, build
+from bunbuku_pretrain.mcore.runtime import Runtime, started
 from bunbuku_pretrain.mcore.weights import fill
 from bunbuku_pretrain.sources import HuggingFaceFolder
 from bunbuku_pretrain.training import TrainRun, padded
@@ -51,7 +52,8 @@ def main() -> None:
             with torch.no_grad():
                 logits = model(ids, positions, None)[..., : exported.vocab_size]
                 losses = model(ids[:, :-1], positions[:, :-1], None, labels=ids[:, 1:])
-            np.savez(folder / f"{name}.npz", logits=logits.numpy(), losses=losses.numpy())
+            balance = balance_of(model, architecture, runtime, ids, positions)
+            np.savez(folder / f"{name}.npz", logits=logits.numpy(), losses=losses.numpy(), balance=balance)
             checkpoint.save(
                 folder / f"{name}-megatron", TrainState(step=0, tokens=0), model=model, optimizer=None, runtime=runtime
             )
@@ -60,6 +62,18 @@ def main() -> None:
         for document in DOCUMENTS:
             builder.add_document(torch.tensor(document), [len(document)])
         builder.finalize(str(folder / f"{dtype}.idx"))
+
+
+def balance_of(
+    model: LanguageModel, architecture: Architecture, runtime: Runtime, ids: torch.Tensor, positions: torch.Tensor
+) -> float:
+    """The load-balancing loss that training would add, before its coefficient, averaged over layers."""
+    meter = MixtureMeter.of(model, architecture, runtime)
+    if meter is None:
+        return float("nan")
+    model.train()
+    model(ids, positions, None)
+    return meter.read().balance
 
 
 if __name__ == "__main__":

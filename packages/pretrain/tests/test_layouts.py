@@ -88,7 +88,11 @@ def test_a_stopped_mixture_goes_on_to_the_same_bytes_in_its_layout_and_nearly_in
             train(tmp_path / name, tiny.mixture, *inputs, run=TrainRun(**settings, time_limit_seconds=0.01))
     same = train(tmp_path / "same", tiny.mixture, *inputs, run=TrainRun(**settings))
     assert same.content == whole.content
-    other = train(tmp_path / "other", tiny.mixture, *inputs, run=TrainRun(**SETTINGS))
+    alone = {**SETTINGS, "distributed_optimizer": settings.get("distributed_optimizer", False)}
+    if alone["distributed_optimizer"]:
+        with pytest.raises(BunbukuError, match="`distributed_optimizer` is False, the run began with the other"):
+            train(tmp_path / "other", tiny.mixture, *inputs, run=TrainRun(**SETTINGS))
+    other = train(tmp_path / "other", tiny.mixture, *inputs, run=TrainRun(**alone))
     assert largest_difference(curve(other), curve(whole)) < 1e-3
 
 

@@ -53,6 +53,8 @@ class TrainState(Config):
     step: NonNegativeInt
     tokens: NonNegativeInt
     """Tokens of this run behind it."""
+    shared_optimizer: bool = False
+    """Whether the optimizer's state is the distributed one: Megatron reads each kind only as what it was."""
 
 
 class Mixture(Config):

@@ -81,7 +81,8 @@ class Trainer:
 
     @property
     def state(self) -> TrainState:
-        return TrainState(step=self.step, tokens=self.step * self.config.batch_tokens)
+        shared = self.settings.distributed_optimizer
+        return TrainState(step=self.step, tokens=self.step * self.config.batch_tokens, shared_optimizer=shared)
 
     @property
     def weights(self) -> Any:
@@ -120,11 +121,13 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> float | None:
-        """Mean loss over the tokens of the validation part, in nats; `None` if there is none."""
+        """Mean loss over the tokens of the validation part, in nats; `None` if there is none, or but one token."""
         if self.job.validation is None:
             return None
         self.model.eval()
         batches = self._validation_batches(self.job.validation)
+        if not batches:
+            return None
         return self._mean(self._run(iter(batches), len(batches), forward_only=True))
 
     def _run(self, batches: Iterator[Batch], count: int, *, forward_only: bool) -> list[dict[str, torch.Tensor]]:

@@ -13,11 +13,11 @@ from bunbuku_contracts import Architecture
 from megatron.core.models.gpt import GPTModel
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
 from megatron.core.transformer import ModuleSpec, TransformerConfig
-from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
+from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
 from torch.nn.functional import scaled_dot_product_attention, silu
 
 from bunbuku_pretrain.mcore.router import router_for
-from bunbuku_pretrain.mcore.runtime import Runtime
+from bunbuku_pretrain.mcore.runtime import Runtime, token_dispatcher
 from bunbuku_pretrain.training import TrainRun
 
 
@@ -121,10 +121,10 @@ def transformer_config(architecture: Architecture, settings: TrainRun) -> Transf
         # A mixture under tensor parallelism needs it (transformer/moe/moe_layer.py:630); the dense model gains memory.
         "sequence_parallel": settings.tensor_parallel > 1,
     }
-    return TransformerConfig(**flags, **_experts(architecture))
+    return TransformerConfig(**flags, **_experts(architecture, settings))
 
 
-def _experts(architecture: Architecture) -> dict[str, Any]:
+def _experts(architecture: Architecture, settings: TrainRun) -> dict[str, Any]:
     experts = architecture.experts
     if experts is None:
         return {}
@@ -134,7 +134,7 @@ def _experts(architecture: Architecture) -> dict[str, Any]:
         "moe_router_topk": experts.active,
         "moe_ffn_hidden_size": architecture.ffn_size,
         "moe_grouped_gemm": False,
-        "moe_token_dispatcher_type": "alltoall",
+        "moe_token_dispatcher_type": token_dispatcher(settings),
         "moe_router_load_balancing_type": "aux_loss" if balanced else "none",
         "moe_aux_loss_coeff": experts.aux_loss_coefficient,
         "moe_router_dtype": "fp32",
@@ -153,4 +153,5 @@ def _block(config: TransformerConfig, architecture: Architecture) -> Any:
         parts.mlp.keywords["submodules"].router = router_for(experts.normalization)
         # models/gpt/gpt_layer_specs.py:459-462 files the norm of a mixture under the name of a dense layer's.
         parts.sharded_state_dict_keys_map = {"input_layernorm.": "self_attention.linear_qkv.layer_norm_"}
-    return TransformerBlockSubmodules(layer_specs=[layer] * config.num_layers, layer_norm=Norm)
+    here = get_num_layers_to_build(config)  # of this pipeline stage
+    return TransformerBlockSubmodules(layer_specs=[layer] * here, layer_norm=Norm)

@@ -98,6 +98,16 @@ def _describe(device: torch.device) -> Runtime:
     )
 
 
+def token_dispatcher(settings: TrainRun) -> str:
+    """How a mixture's tokens travel to their experts: each to its own, or where that cannot be, all to all ranks.
+
+    Under tensor and expert parallelism at once the ranks hold unequal numbers of tokens, and gloo gathers only equal
+    ones (transformer/moe/token_dispatcher.py, `token_dispatch`).
+    """
+    both = settings.tensor_parallel > 1 and settings.expert_parallel > 1
+    return "allgather" if both and dist.get_backend() == "gloo" else "alltoall"
+
+
 def data_parallel_group() -> Any:
     """The group that Megatron's checkpoints call `dp_cp_group`."""
     return parallel_state.get_data_parallel_group(with_context_parallel=True)

@@ -162,7 +162,13 @@ def _launch(draft: Draft, job: Job, made: _Made) -> None:
     Raises:
         BunbukuError: They failed, diverged, or were stopped by their time limit.
     """
-    step = files.read_state(job.resume).step if job.resume else None
+    resumed = files.read_state(job.resume) if job.resume else None
+    step = resumed.step if resumed else None
+    if resumed and resumed.shared_optimizer != job.settings.distributed_optimizer:
+        raise ConfigError(
+            f"`distributed_optimizer` is {job.settings.distributed_optimizer}, the run began with the other",
+            hint="set it as it was; everything else of the layout may change",
+        )
     milestones = _milestones(draft, job, made)
     job = job.model_copy(update={"milestone_steps": tuple(sorted(set(job.milestone_steps) - milestones.done()))})
     milestones.close()
