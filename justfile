@@ -18,7 +18,7 @@ types:
 
 # The default suite on every core; `just test -m long` runs the studies.
 test *args:
-    pytest -n auto {{args}}
+    pytest -n auto --dist loadgroup {{args}}
 
 # Each package's tests with its own dependencies and nothing else's.
 isolate *packages:
