@@ -90,6 +90,7 @@ def test_preferences_raise_the_margin_of_pairs_never_seen(kind, make, preference
     metrics = tuned.manifest.metrics
     assert metrics["held_out.loss.start"] == pytest.approx(math.log(2))
     assert metrics["held_out.margin.start"] == 0
+    assert metrics["held_out.accuracy.start"] == 0.5
     assert metrics["held_out.margin.end"] > 0.5
     assert metrics["held_out.accuracy.end"] > 0.9
     chat = ChatTokenizer(base.dir)

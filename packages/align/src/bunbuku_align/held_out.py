@@ -32,7 +32,7 @@ def measure_dialogues(model: PeftModel, rows: Sequence[Example], *, pad_id: int,
 def measure_preferences(
     model: PeftModel, rows: Sequence[Pair], *, pad_id: int, batch: int, beta: float
 ) -> dict[str, float]:
-    """Mean DPO loss, mean margin of rewards and share of pairs whose chosen answer has the higher reward.
+    """Mean DPO loss, mean margin of rewards and share of pairs whose chosen answer has the higher reward, ties a half.
 
     A reward is beta · (log π(answer) - log π₀(answer)); π₀ is the model with its adapter switched off.
     """
@@ -51,7 +51,7 @@ def measure_preferences(
     return {
         "loss": torch.cat(losses).mean().item(),
         "margin": margin.mean().item(),
-        "accuracy": (margin > 0).double().mean().item(),
+        "accuracy": ((margin.sign() + 1) / 2).mean().item(),
     }
 
 
