@@ -15,13 +15,15 @@ PACKAGES = sorted(folder.name for folder in (ROOT / "packages").iterdir() if (fo
 TEST_TOOLS = ("hypothesis", "pytest", "pytest-timeout", "pytest-xdist")
 EXTRAS = {"eval": ("transformers",), "inference": ("transformers",), "moe_upcycle": ("hf",)}
 """Extras without which a package's tests have nothing to run."""
+ORACLES = {"eval": ("nltk",)}
+"""Peers that a package's tests hold it against."""
 
 
 def command(package: str) -> list[str]:
     """The command that runs one package's tests in an environment made for it."""
     isolated = ["uv", "run", "--isolated", "--no-dev", "--package", f"bunbuku-{package.replace('_', '-')}"]
     extras = [word for extra in EXTRAS.get(package, ()) for word in ("--extra", extra)]
-    tools = [word for tool in TEST_TOOLS for word in ("--with", tool)]
+    tools = [word for tool in (*TEST_TOOLS, *ORACLES.get(package, ())) for word in ("--with", tool)]
     return [*isolated, *extras, *tools, "python", "-m", "pytest", "-q", "-n", "auto", f"packages/{package}"]
 
 
