@@ -1,6 +1,5 @@
-"""The stages: read, run the core, write. Nothing is decided here."""
+"""Training: read, run the core, write."""
 
-import logging
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
@@ -11,25 +10,20 @@ from bunbuku_contracts import (
     Config,
     Corpus,
     Draft,
-    Report,
     RunSettings,
     Tokenizer,
     stage,
-    write_sections,
 )
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from bunbuku_tokenizer import exports, morphemes, unigram
 from bunbuku_tokenizer.candidates import SPACE, candidates
-from bunbuku_tokenizer.documents import Document, count_documents, held_out_ids, read_documents
+from bunbuku_tokenizer.documents import Document, held_out_ids, read_documents
 from bunbuku_tokenizer.encoder import Encoder
-from bunbuku_tokenizer.measurement import Measured, measure_documents, sections
 from bunbuku_tokenizer.sampling import Drawn, draw
 from bunbuku_tokenizer.sentences import sentences
 from bunbuku_tokenizer.unigram import BOS, EOS, PAD, SPECIALS, UNK
 from bunbuku_tokenizer.vocabulary import GIVEN, MANDATORY, assemble
-
-_logger = logging.getLogger(__name__)
 
 _CHECKED_TEXTS = 500
 _TRICKY = (
@@ -86,13 +80,6 @@ class TrainRun(RunSettings):
     """Processes that look for morphemes."""
 
 
-class MeasureConfig(Config):
-    """What to show besides the numbers."""
-
-    examples: NonNegativeInt = 3
-    """Documents of each language whose beginnings are shown cut into tokens."""
-
-
 @stage("tokenizer.train")
 def train(
     draft: Draft,
@@ -135,20 +122,6 @@ def train(
     draft.metrics["candidates"] = float(len(chosen))
     ids = {text: id for id, text in enumerate(SPECIALS)}
     return Tokenizer(vocab_size=len(pieces), unk_id=ids[UNK], bos_id=ids[BOS], eos_id=ids[EOS], pad_id=ids[PAD])
-
-
-@stage("tokenizer.measure")
-def measure(draft: Draft, config: MeasureConfig, tokenizer: Artifact[Tokenizer], corpus: Artifact[Corpus]) -> Report:
-    """Measure a tokenizer on every document of a corpus: compression, bytes, losses, differences between its two forms."""
-    encoder = Encoder.open(tokenizer.dir)
-    documents = draft.track(read_documents(corpus), unit="documents", total=count_documents(corpus))
-    found = measure_documents(encoder, documents, examples=config.examples)
-    for name, counts in {**found.languages, "overall": found.overall}.items():
-        draft.metrics |= counts.metrics(name)
-    draft.metrics["unused_pieces"] = float((found.used == 0).sum())
-    write_sections(draft, sections(found, [encoder.sentencepiece.id_to_piece(id) for id in range(len(found.used))]))
-    _tell(found)
-    return Report(title="Tokenizer")
 
 
 def _documents(corpus: Artifact[Corpus], more: dict[str, Artifact[Corpus]]) -> Iterator[Document]:
@@ -213,17 +186,3 @@ def _learn(draft: Draft, config: TrainConfig, lines: Iterable[str], chosen: list
             f"the smallest possible multiple of {config.multiple_of} is {smallest}",
             hint=f"set vocab_size = {smallest} or more, or lower `character_coverage` {config.character_coverage}",
         ) from error
-
-
-def _tell(found: Measured) -> None:
-    for name, counts in {**found.languages, "overall": found.overall}.items():
-        _logger.info(
-            "%s: %.3f characters and %.3f bytes a token, %.2f %% bytes; %d of %d documents do not come back, %d differ",
-            name,
-            counts.chars_per_token,
-            counts.bytes_per_token,
-            100 * counts.byte_share,
-            counts.not_back,
-            counts.documents,
-            counts.differing,
-        )
