@@ -34,7 +34,8 @@ def seconds(made: dict[str, Artifact[Spec]]) -> float:
 
 def start(out: Path, options: list[str]) -> subprocess.Popen[bytes]:
     command = [str(ROOT / "runs" / "tiny.sh"), "--out", str(out), *options]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"PATH": path}, start_new_session=True)
 
 
 def kill(run: subprocess.Popen[bytes]) -> None:
@@ -60,6 +61,8 @@ def main() -> int:
         if run.poll() is None:
             kill(run)
             time.sleep(3)  # ranks look for their parent once a second
+        elif run.returncode:
+            return run.returncode
         done = sorted(artifacts(args.out))
         print(f"kill {number + 1} after {delay:.0f} s: {len(done)} artifacts, each as published", flush=True)
         for name in done:
