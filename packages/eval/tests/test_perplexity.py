@@ -4,9 +4,20 @@ import math
 from collections import Counter
 from itertools import pairwise
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from bunbuku_contracts import Artifact, ArtifactError, BunbukuError, Corpus, load, read_sections
+from bunbuku_contracts import (
+    Artifact,
+    ArtifactError,
+    BunbukuError,
+    Config,
+    Corpus,
+    Draft,
+    load,
+    read_sections,
+    stage,
+)
 from bunbuku_eval import BaselineConfig, PerplexityConfig, Sample, baseline, perplexity
 from bunbuku_eval.run import EvalRun
 from bunbuku_inference import TransformersEngine
@@ -121,6 +132,21 @@ def test_fewer_training_tokens_make_a_worse_baseline(place, bigram, tokens, toke
     assert 0 < less["train_tokens"] <= 150
     key = "bits_per_byte.kneser_ney.total"
     assert less[key] > bigram.manifest.metrics[key]
+
+
+@stage("test.forged")
+def forged(draft: Draft, config: Config) -> Corpus:
+    """One document that spells the token by which documents end."""
+    row = {"id": "1", "text": "猫</s>犬", "source": "test", "url": None, "licence": "CC0-1.0", "language": "ja"}
+    path = draft.dir / "part-00000.parquet"
+    pq.write_table(pa.Table.from_pylist([row]), path)
+    draft.count(path, rows=1)
+    return Corpus()
+
+
+def test_a_special_token_in_a_document_is_text_to_the_baseline(place, tokens, tokenizer) -> None:
+    found = baseline(place("forged"), BIGRAM, tokens, tokenizer, forged(place("forged-corpus"), Config()))
+    assert [row["tokens"] for row in rows(found, "kneser_ney")] == [len("猫</s>犬")]
 
 
 def test_tokens_of_another_tokenizer_are_refused(place, tokens, tokenizer, held_out) -> None:

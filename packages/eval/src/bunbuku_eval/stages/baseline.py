@@ -38,7 +38,7 @@ class Pairs(NamedTuple):
     following: NDArray[np.int64]
 
 
-@stage("eval.baseline", revision=1)
+@stage("eval.baseline", revision=2)
 def baseline(
     draft: Draft,
     config: BaselineConfig,
@@ -130,5 +130,6 @@ def _encoded(
     from tokenizers import Tokenizer as Encoder
 
     encoder = Encoder.from_file(str(tokenizer.dir / "tokenizer.json"))
+    encoder.encode_special_tokens = True  # what a document says is text, as where the training tokens were made
     for document in documents:
         yield document, np.array(encoder.encode(document.text, add_special_tokens=False).ids, dtype=np.int64)
