@@ -1,5 +1,6 @@
 """A small corpus of sentences made by rule, and the tokenizer trained on it, once a session."""
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -9,6 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from bunbuku_contracts import Artifact, Config, Corpus, Draft, Tokenizer, stage
 from bunbuku_tokenizer import Encoder, TrainConfig, train
+from sentencepiece import SentencePieceTrainer
+from tokenizers import Tokenizer as FastTokenizer
+from tokenizers import decoders, models, pre_tokenizers, trainers
 
 _WHO = [
     "吾輩",
@@ -113,7 +117,7 @@ ROWS = [
     *({"id": f"ja:{index}", "text": "\n".join(JAPANESE[index : index + 4])} for index in range(0, len(JAPANESE), 4)),
     *({"id": f"en:{index}", "text": text, "language": "en"} for index, text in enumerate(_ENGLISH)),
 ]
-SMALL = TrainConfig(vocab_size=832, multiple_of=32, max_chars=100_000)
+SMALL = TrainConfig(vocab_size=832, multiple_of=32, max_chars=100_000, required_characters="kana")
 
 type Row = Mapping[str, str]
 type Publish = Callable[..., Artifact[Corpus]]
@@ -170,3 +174,38 @@ def rows() -> list[Row]:
 @pytest.fixture(scope="session")
 def small() -> TrainConfig:
     return SMALL
+
+
+@pytest.fixture(scope="session")
+def nmt_nfkc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Somebody else's SentencePiece model, with SentencePiece's own settings: text is normalised, a space put before it."""
+    written = io.BytesIO()
+    SentencePieceTrainer.train(
+        sentence_iterator=iter(row["text"] for row in ROWS),
+        model_writer=written,
+        vocab_size=700,
+        byte_fallback=True,
+        minloglevel=2,
+        num_threads=1,
+    )
+    path = tmp_path_factory.mktemp("nmt_nfkc") / "theirs.model"
+    path.write_bytes(written.getvalue())
+    return path
+
+
+@pytest.fixture(scope="session")
+def byte_level(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Somebody else's BPE over bytes, as `tokenizer.json`."""
+    fast = FastTokenizer(models.BPE())
+    fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    fast.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=700,
+        special_tokens=["<|end|>"],
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    fast.train_from_iterator((row["text"] for row in ROWS), trainer)
+    path = tmp_path_factory.mktemp("byte_level") / "tokenizer.json"
+    fast.save(str(path))
+    return path

@@ -5,31 +5,10 @@ from pathlib import Path
 import pytest
 from bunbuku_contracts import Artifact, BunbukuError, Tokenizer
 from bunbuku_tokenizer import Encoder
+from bunbuku_tokenizer.adversarial import SNIPPETS, adversarial
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-# Where other tokenizers lose or forge something, next to each other in any order.
-SNIPPETS = (
-    *(
-        "吾輩は猫である。",
-        "石油",
-        "場合",
-        "ｱｲｳ",
-        "ガ",
-        "カ\u3099",
-        "①㈱㍿",
-        "髙﨑",
-        "葛\U000e0100",
-        "𠮷野家",
-        "〜～",
-        "ー",
-        "w",
-    ),
-    *(" ", "  ", " " * 17, "\t", "\n", "\n\n\n", "\r\n", "\r", "\u3000", "\u00a0", "\u200b", "\u2028", "\u0085", "\0"),
-    *("\u2581", "\u2585", "\u2047", "\ufffd", "\ufeff", "\U0010fffd", "a", "b", "\U0010fffda", "\U0010ffff"),
-    *("<s>", "</s>", "<pad>", "<unk>", "<0x41>", "<0xE3>", "### 指示:", "### 応答:\n", "123", "１２３", "the kettle"),
-    *("👩‍👩‍👧‍👦", "🏳️‍🌈", "é", "e\u0301", "ﷺ", "עִבְרִית", "한국어", "def f(x):\n    return x"),
-)
 TEXTS = st.one_of(
     st.text(), st.lists(st.sampled_from(SNIPPETS)).map("".join), st.text(" \n\t\u2581wーが", max_size=200)
 )
@@ -47,10 +26,11 @@ def test_every_text_comes_back_from_either_form_and_both_give_the_same_ids(encod
 
 
 @settings(max_examples=100, deadline=None)
-@given(before=TEXTS, special=st.sampled_from(["<unk>", "<s>", "</s>", "<pad>"]), after=TEXTS)
+@given(before=TEXTS, special=st.sampled_from(["<unk>", "<s>", "</s>", "<pad>", "<|reserved_3|>"]), after=TEXTS)
 def test_no_text_spells_a_special_token(encoder: Encoder, before: str, special: str, after: str) -> None:
     for ids in next(encoder.encode_both([before + special + after])):
         assert min(ids) > 3
+        assert max(ids) < 832 - 16
 
 
 @pytest.mark.parametrize("unit", ["w", "ー", "です", "  x", "\n", "ば" * 3 + "か"])
@@ -61,13 +41,17 @@ def test_a_long_repetition_is_cut_alike_by_both_forms(encoder: Encoder, unit: st
 
 
 def test_line_ends_tabs_and_indents_are_single_tokens(encoder: Encoder) -> None:
-    for text in ("\n", "\n\n", "\t", "  ", " " * 8, " " * 16):
+    for text in ("\n", "\n\n", "\t", *(" " * length for length in range(2, 25))):
         assert len(encoder.encode(text)) == 1, text
+
+
+def test_nothing_is_wrong_with_strings_made_to_trip_tokenizers(encoder: Encoder) -> None:
+    assert encoder.first_failure(adversarial(300, seed=1)) is None
 
 
 def test_digits_stand_apart(encoder: Encoder) -> None:
     assert encoder.pieces("2026") == ["2", "0", "2", "6"]
-    assert not [piece for piece in _pieces(encoder) if sum(map(str.isdecimal, piece)) > 1 and not _is_byte(piece)]
+    assert not [piece for piece in _pieces(encoder)[260:-16] if sum(map(str.isdecimal, piece)) > 1]
 
 
 def test_what_heads_a_turn_of_a_chat_is_one_token(encoder: Encoder) -> None:
@@ -104,7 +88,3 @@ def test_a_trained_tokenizer_works_where_mecab_is_not_installed(tokenizer: Artif
 
 def _pieces(encoder: Encoder) -> list[str]:
     return [encoder.sentencepiece.id_to_piece(id) for id in range(encoder.sentencepiece.get_piece_size())]
-
-
-def _is_byte(piece: str) -> bool:
-    return piece.startswith("<0x")

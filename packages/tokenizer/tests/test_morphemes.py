@@ -1,8 +1,11 @@
+import re
+import sys
 from collections import Counter
 
 import pytest
+from bunbuku_contracts import BunbukuError
 from bunbuku_tokenizer import morphemes
-from bunbuku_tokenizer.morphemes import Tally, count, count_chunk, mecab
+from bunbuku_tokenizer.morphemes import DELIMITER, Tally, count, count_chunk, mark, mark_chunk, mecab
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,3 +53,36 @@ def test_runs_seen_once_are_forgotten_when_there_are_too_many(monkeypatch: pytes
     total = Tally(runs=Counter({"猫が": 2, "犬が": 1}))
     total.add(Tally(runs=Counter({"狸が": 1, "猫が": 1})))
     assert total.runs == Counter({"猫が": 3})
+
+
+def test_marks_stand_between_morphemes_and_nothing_else_changes() -> None:
+    sentences = ["石油を  検索する場合。", " I have ｱｲｳ", "", f"狸{DELIMITER}です"]
+    marked = [line for chunk in mark(sentences) for line in chunk]
+    assert marked[0].split(DELIMITER) == ["石油", "を  検索", "する", "場合", "。"]
+    assert [line.replace(DELIMITER, "") for line in marked] == [*sentences[:3], "狸です"]
+    assert mark_chunk(sentences) == marked
+
+
+def test_the_other_dictionary_cuts_finer() -> None:
+    pytest.importorskip("unidic_lite")
+    assert "".join(mecab("unidic-lite")("国立国会図書館")) == "国立国会図書館"
+    assert len(mecab("unidic-lite")("全員一致しました")) >= len(mecab("ipadic")("全員一致しました"))
+
+
+@pytest.mark.parametrize(
+    ("module", "dictionary", "remedy"),
+    [
+        ("unidic_lite", "unidic-lite", r"bunbuku-tokenizer\[unidic\]"),
+        ("ipadic", "ipadic", "bunbuku-tokenizer`"),
+        ("fugashi.fugashi", "ipadic", "bunbuku-tokenizer`"),
+    ],
+)
+def test_a_dictionary_that_is_not_installed_is_named_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, module: str, dictionary: morphemes.Dictionary, remedy: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    mecab.cache_clear()
+    with pytest.raises(BunbukuError, match=f"the dictionary {dictionary} cannot be opened") as caught:
+        mecab(dictionary)
+    assert re.search(remedy, str(caught.value.hint))
+    mecab.cache_clear()

@@ -1,7 +1,8 @@
 import struct
+import unicodedata
 
 import pytest
-from bunbuku_tokenizer.vocabulary import EXACT_UP_TO, GIVEN, SCORE_STEP, assemble, on_step
+from bunbuku_tokenizer.vocabulary import EXACT_UP_TO, GIVEN, SCORE_STEP, assemble, mandatory, on_step
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,3 +45,18 @@ def test_sums_stop_being_exact_only_beyond_the_stated_bound() -> None:
 def test_a_vocabulary_that_could_not_encode_is_refused(extra: tuple[str, float], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         assemble([*LEARNED, extra])
+
+
+def test_the_kanji_of_general_use_are_the_2136_of_the_official_list() -> None:
+    kanji = [character for character in mandatory("joyo") if unicodedata.name(character).startswith("CJK UNIFIED")]
+    assert len(kanji) == len(set(kanji)) == 2136 + 4
+    assert {"亜", "腕", "鬱", "塡", "填", "𠮟", "叱", "俺", "岡"} <= set(kanji)
+    assert not {"匁", "銑", "勺", "錘", "脹"} & set(kanji)  # taken off the list in 2010
+    # All but these are in the first level of JIS X 0208, whose rows 16 to 47 hold the commonest kanji.
+    first = {character for character in kanji if _jis_row(character) in range(16, 48)}
+    assert "".join(sorted(set(kanji) - first)) == "丼傲刹剝哺喩嗅嘲塡彙恣惧慄憬拉摯曖楷毀璧瘍箋籠緻羞訃諧貪踪辣錮頰鬱𠮟"
+
+
+def _jis_row(character: str) -> int:
+    encoded = character.encode("euc_jp", "ignore")
+    return encoded[0] - 0xA0 if len(encoded) == 2 else 0

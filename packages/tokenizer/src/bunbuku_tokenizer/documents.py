@@ -15,14 +15,15 @@ class Document(NamedTuple):
     id: str
     text: str
     language: str
+    source: str = ""
 
 
-def read_documents(corpus: Artifact[Corpus]) -> Iterator[Document]:
-    """Every document of the part that `corpus` is named with."""
-    for file in corpus.files():
+def read_documents(corpus: Artifact[Corpus], part: str | None = None) -> Iterator[Document]:
+    """Every document of `part`, else of the part that `corpus` is named with."""
+    for file in corpus.files(part):
         with pq.ParquetFile(corpus.path(file)) as shard:
-            for batch in shard.iter_batches(_BATCH_ROWS, columns=["id", "text", "language"]):
-                columns = (batch.column(name).to_pylist() for name in ("id", "text", "language"))
+            for batch in shard.iter_batches(_BATCH_ROWS, columns=list(Document._fields)):
+                columns = (batch.column(name).to_pylist() for name in Document._fields)
                 yield from map(Document, *columns)
 
 

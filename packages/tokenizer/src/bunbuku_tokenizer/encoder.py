@@ -4,8 +4,10 @@ Text is only ever text here: `</s>` in a document is spelt in letters, it does n
 way of encoding does take it for the special token, unless told `split_special_tokens=True`.)
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -13,8 +15,13 @@ from bunbuku_contracts import BunbukuError
 from sentencepiece import SentencePieceProcessor
 from tokenizers import Tokenizer as FastTokenizer
 
-from bunbuku_tokenizer.exports import MODEL, TOKENIZER
+from bunbuku_tokenizer.chat import TEMPLATE
+from bunbuku_tokenizer.conversation import Conversation, Message, encode, segments
+from bunbuku_tokenizer.exports import CONFIG, MODEL, TOKENIZER
 from bunbuku_tokenizer.unigram import BYTES, SPECIALS
+
+_NAMED = ("unk_token", "bos_token", "eos_token", "pad_token")
+"""What templates call the special tokens, in the order of their ids."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,8 @@ class Encoder:
     sentencepiece: SentencePieceProcessor
     fast: FastTokenizer
     """Hugging Face's."""
+    template: str = TEMPLATE
+    """Of its chats."""
 
     @classmethod
     def open(cls, dir: Path) -> Self:
@@ -38,11 +47,32 @@ class Encoder:
                 raise BunbukuError(f"{path} is missing", hint="name a folder that `bunbuku-tokenizer train` made")
         fast = FastTokenizer.from_file(str(tokenizer))
         fast.encode_special_tokens = True
-        return cls(SentencePieceProcessor(model_file=str(model)), fast)
+        config = dir / CONFIG
+        told = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+        return cls(SentencePieceProcessor(model_file=str(model)), fast, told.get("chat_template", TEMPLATE))
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, nothing added before or after."""
         return self.sentencepiece.encode(text)
+
+    def encode_chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> Conversation:
+        """A conversation by the tokenizer's own chat template; whatever a message contains is text.
+
+        Where no message begins or ends with a line end, the ids are those of Hugging Face's `apply_chat_template`.
+
+        Raises:
+            BunbukuError: The template refuses the conversation: a role it does not know, or in the wrong place.
+        """
+        spelt = {token: self.sentencepiece.id_to_piece(id) for id, token in enumerate(_NAMED)}
+        parts = segments(self.template, messages, tokens=spelt, add_generation_prompt=add_generation_prompt)
+        return encode(parts, specials=self.specials, encode_text=self.encode)
+
+    @cached_property
+    def specials(self) -> dict[str, int]:
+        """Special tokens by what they are called, those in reserve included."""
+        model = self.sentencepiece
+        ids = (id for id in range(model.get_piece_size()) if model.is_control(id) or model.is_unknown(id))
+        return {model.id_to_piece(id): id for id in ids}
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text that `ids` spell; special tokens spell nothing."""

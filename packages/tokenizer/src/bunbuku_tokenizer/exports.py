@@ -25,6 +25,7 @@ NEVER = -1000.0
 
 # SentencePiece's ModelProto.SentencePiece.Type
 _TYPES = {"normal": 1, "unknown": 2, "control": 3, "byte": 6}
+_SPECIAL = ("unknown", "control")
 
 
 def write(dir: Path, pieces: Sequence[Piece], model: Any) -> None:
@@ -59,7 +60,9 @@ def _fast(pieces: Sequence[Piece]) -> Tokenizer:
             *(decoders.Replace(escaped, plain) for plain, escaped in reversed(ESCAPED)),
         ]
     )
-    fast.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIALS])
+    fast.add_special_tokens(
+        [AddedToken(piece.text, special=True, normalized=False) for piece in pieces if piece.role in _SPECIAL]
+    )
     return fast
 
 

@@ -6,13 +6,15 @@ trained tokenizer does later needs MeCab, so it is imported only when a tagger i
 """
 
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import batched
 from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal
 
 from bunbuku_contracts import BunbukuError
 
@@ -27,7 +29,12 @@ _CHUNK_SENTENCES = 4000
 _MAX_RUNS = 4_000_000
 """Distinct runs kept in memory; beyond it those seen once are forgotten."""
 
+DELIMITER = "\U0010fffc"
+"""Marks a boundary in a text: the last character for private use but one. Texts lose it if they have it."""
+
 type Segment = Callable[[str], list[str]]
+type Dictionary = Literal["ipadic", "unidic-lite"]
+"""Dictionaries of MeCab: IPA's, and UniDic 2.1.2, which cuts finer."""
 
 
 @dataclass
@@ -46,26 +53,66 @@ class Tally:
             self.runs = Counter({run: count for run, count in self.runs.items() if count > 1})
 
 
-def count(sentences: Iterable[str], *, max_morphemes: int, max_chars: int, workers: int = 1) -> Iterator[Tally]:
+def count(
+    sentences: Iterable[str],
+    *,
+    max_morphemes: int,
+    max_chars: int,
+    dictionary: Dictionary = "ipadic",
+    workers: int = 1,
+) -> Iterator[Tally]:
     """The tally of each few thousand sentences, in order; the same whatever the number of workers.
 
     Args:
         sentences: Texts without line ends, as `sentences.sentences` gives them.
         max_morphemes: Longest run of whole morphemes.
         max_chars: Longest run in characters.
+        dictionary: Of MeCab.
         workers: Processes.
     """
-    task = partial(count_chunk, max_morphemes=max_morphemes, max_chars=max_chars)
+    task = partial(count_chunk, max_morphemes=max_morphemes, max_chars=max_chars, dictionary=dictionary)
+    yield from _in_chunks(task, sentences, workers)
+
+
+def mark(sentences: Iterable[str], *, dictionary: Dictionary = "ipadic", workers: int = 1) -> Iterator[list[str]]:
+    """The sentences with `DELIMITER` between morphemes, a few thousand at a time, in order."""
+    yield from _in_chunks(partial(mark_chunk, dictionary=dictionary), sentences, workers)
+
+
+def _in_chunks[T](task: Callable[[Iterable[str]], T], sentences: Iterable[str], workers: int) -> Iterator[T]:
     chunks = batched(sentences, _CHUNK_SENTENCES)
     if workers == 1:
         yield from map(task, chunks)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(task, chunks)
+        waiting: deque[Future[T]] = deque()
+        for chunk in chunks:
+            waiting.append(pool.submit(task, chunk))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def mark_chunk(sentences: Iterable[str], *, dictionary: Dictionary = "ipadic") -> list[str]:
+    """Sentences with `DELIMITER` between morphemes; spaces stay where they are.
+
+    >>> mark_chunk(["猫が好き。I like cats."])[0].split(DELIMITER)
+    ['猫', 'が', '好き', '。', 'I like cats', '.']
+    """
+    segment = mecab(dictionary)
+
+    def marked(sentence: str) -> str:
+        sentence = sentence.replace(DELIMITER, "")
+        if not _ONE_JAPANESE.search(sentence):
+            return sentence
+        return " ".join(DELIMITER.join(segment(stretch)) for stretch in sentence.split(" "))
+
+    return [marked(sentence) for sentence in sentences]
 
 
 def count_chunk(
-    sentences: Iterable[str], *, max_morphemes: int, max_chars: int, segment: Segment | None = None
+    sentences: Iterable[str], *, max_morphemes: int, max_chars: int, dictionary: Dictionary = "ipadic"
 ) -> Tally:
     """The tally of some sentences.
 
@@ -73,7 +120,7 @@ def count_chunk(
     >>> sorted(tally.atoms), sorted(tally.runs)
     ([' cats', ' like', '.', 'I', '。', 'が', '好き', '猫'], ['が好き', '猫が'])
     """
-    segment = segment or mecab()
+    segment = mecab(dictionary)
     tally = Tally()
     for sentence in sentences:
         tally.atoms.update(_WORD.findall(sentence))
@@ -101,21 +148,34 @@ def _count_morphemes(morphemes: list[str], tally: Tally, max_morphemes: int, max
 
 
 @cache
-def mecab() -> Segment:
-    """This process's segmenter: a stretch without spaces to its morphemes, by MeCab with the IPA dictionary.
+def mecab(dictionary: Dictionary = "ipadic") -> Segment:
+    """This process's segmenter: a stretch without spaces to its morphemes, by MeCab.
 
     >>> mecab()("すもももももももものうち")
     ['すもも', 'も', 'もも', 'も', 'もも', 'の', 'うち']
 
     Raises:
-        BunbukuError: MeCab or its dictionary cannot be opened.
+        BunbukuError: MeCab or the dictionary cannot be opened.
     """
+    extra = "" if dictionary == "ipadic" else "[unidic]"
     try:
-        import ipadic
         from fugashi.fugashi import GenericTagger
 
-        tagger = GenericTagger(f"-Owakati {ipadic.MECAB_ARGS}")
+        folder = _folder(dictionary)
+        tagger = GenericTagger(f'-Owakati -r "{folder / "mecabrc"}" -d "{folder}"')
     except (ImportError, RuntimeError) as error:
-        hint = "install them with `pip install fugashi ipadic`"
-        raise BunbukuError(f"MeCab with the IPA dictionary cannot be opened: {error}", hint=hint) from error
+        raise BunbukuError(
+            f"MeCab with the dictionary {dictionary} cannot be opened: {error}",
+            hint=f"install them with `pip install bunbuku-tokenizer{extra}`",
+        ) from error
     return lambda stretch: tagger.parse(stretch).split()
+
+
+def _folder(dictionary: Dictionary) -> Path:
+    if dictionary == "ipadic":
+        import ipadic
+
+        return Path(ipadic.DICDIR)
+    import unidic_lite
+
+    return Path(unidic_lite.DICDIR)

@@ -25,7 +25,9 @@ ESCAPED = ((ESCAPE, ESCAPE + "b"), (SPACE, ESCAPE + "a"))
 UNK, BOS, EOS, PAD = SPECIALS = ("<unk>", "<s>", "</s>", "<pad>")
 """Special tokens: their ids are 0, 1, 2 and 3."""
 BYTES = 256
-_ALPHABET = 0x110000
+ALPHABET = 0x110000
+MAX_BYTES = 1 << 16
+"""SentencePiece silently skips longer sentences; `sentences.sentences` gives none."""
 
 _TOO_HIGH = re.compile(r"Vocabulary size too high .* <= (\d+)")
 _TOO_LOW = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
@@ -49,9 +51,12 @@ class VocabularyTooSmall(Exception):
 
 def learn(
     sentences: Iterable[str],
-    candidates: Sequence[tuple[str, int]],
+    candidates: Sequence[tuple[str, int]] | None,
     *,
     size: int,
+    exactly: bool = True,
+    delimiter: str | None = None,
+    max_candidates: int = 1_000_000,
     required: str,
     coverage: float,
     max_chars: int,
@@ -59,12 +64,15 @@ def learn(
     num_threads: int,
     scratch: Path,
 ) -> Any:
-    """A model of exactly `size` pieces as SentencePiece's protocol buffer, the paths that it embeds blanked.
+    """A model of `size` pieces as SentencePiece's protocol buffer, the paths that it embeds blanked.
 
     Args:
         sentences: Lines without line ends, tabs and the characters SentencePiece reserves.
-        candidates: Pieces of several characters to choose from, with how often they occur.
+        candidates: Pieces of several characters to choose from, with how often they occur; `None` for SentencePiece's own.
         size: Special tokens and bytes included.
+        exactly: Whether fewer pieces are an error.
+        delimiter: Where it stands, no candidate of SentencePiece's own reaches across.
+        max_candidates: How many candidates of its own SentencePiece takes.
         required: Characters that become pieces whether they occur or not.
         coverage: Share of the text's characters to cover with pieces; rarer ones are spelt in bytes.
         max_chars: Longest piece.
@@ -84,8 +92,12 @@ def learn(
             model_writer=written,
             model_type="unigram",
             vocab_size=size,
-            seed_sentencepieces_file=str(_write_candidates(candidates, scratch)),
-            seed_sentencepiece_size=len(candidates) + _ALPHABET,  # single characters count as well
+            hard_vocab_limit=exactly,
+            seed_sentencepieces_file="" if candidates is None else str(_write_candidates(candidates, scratch)),
+            # Single characters count as well.
+            seed_sentencepiece_size=ALPHABET + (max_candidates if candidates is None else len(candidates)),
+            pretokenization_delimiter=delimiter or "",
+            max_sentence_length=MAX_BYTES,
             character_coverage=coverage,
             required_chars=required,
             max_sentencepiece_length=max_chars,

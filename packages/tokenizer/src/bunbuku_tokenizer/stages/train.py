@@ -1,6 +1,7 @@
 """Training: read, run the core, write."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -14,63 +15,52 @@ from bunbuku_contracts import (
     Tokenizer,
     stage,
 )
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from bunbuku_tokenizer import exports, morphemes, unigram
-from bunbuku_tokenizer.candidates import SPACE, candidates
+from bunbuku_tokenizer import exports, unigram
+from bunbuku_tokenizer.adversarial import adversarial
 from bunbuku_tokenizer.documents import Document, held_out_ids, read_documents
 from bunbuku_tokenizer.encoder import Encoder
+from bunbuku_tokenizer.learning import Learner
+from bunbuku_tokenizer.recipe import AnyCandidates, Morphemes
 from bunbuku_tokenizer.sampling import Drawn, draw
 from bunbuku_tokenizer.sentences import sentences
 from bunbuku_tokenizer.unigram import BOS, EOS, PAD, SPECIALS, UNK
-from bunbuku_tokenizer.vocabulary import GIVEN, MANDATORY, assemble
+from bunbuku_tokenizer.vocabulary import GIVEN, Characters, Piece, assemble
 
 _CHECKED_TEXTS = 500
-_TRICKY = (
-    "\u2581\U0010fffd\U0010fffda\U0010fffdb\u2585",
-    "<unk><s></s><pad><0x41>",
-    " \t \r\n\n\n  ｱｲｳ①㈱ﾞ か\u3099 \u3000\0\u200d\ufeff" + " " * 40,
-    "👩‍👩‍👧‍👦🏳️‍🌈" + "w" * 99 + "ー" * 99,
-)
+"""Of each language, where the corpus holds nothing out."""
 
 
 class TrainConfig(Config):
     """What vocabulary to make, and of which text."""
 
     vocab_size: PositiveInt = 65_024
-    """Ids in use: special tokens, 256 bytes, whitespace and learned pieces."""
+    """Ids: special tokens, 256 bytes, whitespace, learned pieces and the tokens in reserve."""
     multiple_of: PositiveInt = 64
-    """`vocab_size` has to be a multiple of this, so that embeddings divide evenly over devices."""
+    """Further tokens in reserve make the number of ids a multiple of this, so that embeddings divide over devices."""
+    reserved_tokens: NonNegativeInt = 16
+    """Special tokens without a meaning yet, `<|reserved_0|>` and so on: for chats and tools that come later."""
     max_chars: PositiveInt = 20_000_000
     """Characters to learn from, drawn from each language of the corpus."""
     language_chars: dict[str, NonNegativeInt] = Field(default={})
     """Another number for some languages, `{en = 5_000_000}`; 0 leaves a language out."""
+    shares: dict[str, PositiveFloat] = Field(default={})
+    """How the learned pieces are divided, `{ja = 0.6, en = 0.25, code = 0.15}`; left out, what serves the whole sample."""
     seed: NonNegativeInt = 0
     """Which documents are drawn."""
-    max_morphemes: PositiveInt = 2
-    """Most whole morphemes in one piece: 1 never crosses a morpheme boundary, more gives fewer tokens."""
+    candidates: AnyCandidates = Morphemes()
+    """Which strings may become pieces."""
     max_piece_chars: PositiveInt = Field(default=16, ge=2)
     """Longest piece."""
-    min_count: PositiveInt = 2
-    """A string seen less often is no candidate."""
-    max_candidates: PositiveInt = 1_000_000
-    """Strings to choose from; the most useful are kept."""
+    required_characters: Characters = "joyo"
+    """Characters that always have a piece: `kana` and ASCII, or the 2,136 kanji of general use (常用漢字) as well."""
     character_coverage: float = Field(default=0.9995, gt=0, le=1)
-    """Share of the text's characters that get a piece; rarer ones are spelt in bytes. Kana and ASCII always have one."""
+    """Share of the text's characters that get a piece besides; rarer ones are spelt in bytes."""
     shrinking_factor: float = Field(default=0.75, gt=0, lt=1)
     """Share of the candidates that survives each round of pruning."""
     num_threads: PositiveInt = 2
     """Threads of SentencePiece. Part of the recipe, for it changes the order of sums and with it the last pieces."""
-
-    @model_validator(mode="after")
-    def _divides(self) -> "TrainConfig":
-        if self.vocab_size % self.multiple_of:
-            below = self.vocab_size // self.multiple_of * self.multiple_of
-            raise ValueError(
-                f"`vocab_size` {self.vocab_size} is not a multiple of `multiple_of` {self.multiple_of}; "
-                f"{below} and {below + self.multiple_of} are"
-            )
-        return self
 
 
 class TrainRun(RunSettings):
@@ -104,22 +94,19 @@ def train(
         budgets=config.language_chars,
         seed=config.seed,
     )
-    texts = _check_sample(drawn, config)
-    lines = [line for text in texts for line in sentences(text)]
-    tally = _tally(draft, config, run, lines)
-    chosen = candidates(
-        tally, max_chars=config.max_piece_chars, min_count=config.min_count, limit=config.max_candidates
-    )
-    model = _learn(draft, config, lines, chosen)
-    learned = model.pieces[len(SPECIALS) + unigram.BYTES :]
-    pieces = assemble((piece.piece, piece.score) for piece in learned)
+    _check_sample(drawn, config)
+    lines = {language: [line for text in each.texts for line in sentences(text)] for language, each in drawn.items()}
+    pieces, model = _learn(draft, config, run, lines)
     exports.write(draft.dir, pieces, model)
-    if problem := Encoder.open(draft.dir).first_failure(chain(_TRICKY, texts[:_CHECKED_TEXTS])):
-        raise BunbukuError(f"the tokenizer is not sound: {problem}", hint="this is a bug: please report that text")
+    _check_made(draft, corpus, drawn)
     for language, each in drawn.items():
-        draft.metrics[f"sample.{language}.characters"] = float(each.chars)
-        draft.metrics[f"sample.{language}.share"] = each.chars / max(each.seen_chars, 1)
-    draft.metrics["candidates"] = float(len(chosen))
+        kept = sum(map(len, lines[language]))
+        draft.metrics |= {
+            f"sample.{language}.characters": float(each.chars),
+            f"sample.{language}.share": each.chars / max(each.seen_chars, 1),
+            f"sample.{language}.sentences": float(len(lines[language])),
+            f"sample.{language}.characters_between_sentences": float(each.chars - kept),
+        }
     ids = {text: id for id, text in enumerate(SPECIALS)}
     return Tokenizer(vocab_size=len(pieces), unk_id=ids[UNK], bos_id=ids[BOS], eos_id=ids[EOS], pad_id=ids[PAD])
 
@@ -133,56 +120,72 @@ def _documents(corpus: Artifact[Corpus], more: dict[str, Artifact[Corpus]]) -> I
                 yield document
 
 
-def _check_sample(drawn: dict[str, Drawn], config: TrainConfig) -> list[str]:
-    if missing := sorted(set(config.language_chars) - set(drawn)):
-        there = ", ".join(drawn) or "none"
-        raise BunbukuError(
-            f"`language_chars` names {missing[0]!r}, and the corpus has no document in it; its languages are: {there}",
-            hint="take it out of `language_chars`, or add text in it with --more",
-        )
-    texts = [text for each in drawn.values() for text in each.texts]
-    if not any(text.strip() for text in texts):
+def _check_sample(drawn: dict[str, Drawn], config: TrainConfig) -> None:
+    there = ", ".join(drawn) or "none"
+    for name, budget in (("language_chars", config.language_chars), ("shares", config.shares)):
+        if missing := sorted(set(budget) - set(drawn)):
+            raise BunbukuError(
+                f"`{name}` names {missing[0]!r}, and the corpus has no document in it; its languages are: {there}",
+                hint=f"take it out of `{name}`, or add text in it with --more",
+            )
+    with_text = {language for language, each in drawn.items() if any(text.strip() for text in each.texts)}
+    if not with_text:
         raise BunbukuError("the corpus has no text to learn from", hint="look at it with `bunbuku show`")
-    return texts
-
-
-def _tally(draft: Draft, config: TrainConfig, run: TrainRun, lines: list[str]) -> morphemes.Tally:
-    tally = morphemes.Tally()
-    counted = morphemes.count(
-        lines, max_morphemes=config.max_morphemes, max_chars=config.max_piece_chars, workers=run.workers
-    )
-    for part in draft.track(counted, unit="batches", label=f"{draft.label}: morphemes"):
-        tally.add(part)
-    return tally
-
-
-def _learn(draft: Draft, config: TrainConfig, lines: Iterable[str], chosen: list[tuple[str, int]]) -> Any:
-    extra = len(GIVEN)
-    try:
-        return unigram.learn(
-            chain([MANDATORY], lines),
-            chosen,
-            size=config.vocab_size - extra,
-            required=MANDATORY.replace(" ", SPACE),
-            coverage=config.character_coverage,
-            max_chars=config.max_piece_chars,
-            shrinking_factor=config.shrinking_factor,
-            num_threads=config.num_threads,
-            scratch=draft.scratch,
-        )
-    except unigram.VocabularyTooLarge as error:
-        most = error.largest + extra
-        largest = most // config.multiple_of * config.multiple_of
+    if empty := sorted(set(config.shares) - with_text):
         raise BunbukuError(
-            f"`vocab_size` {config.vocab_size} is more than the sample gives, which is {most} pieces; "
-            f"the largest possible multiple of {config.multiple_of} is {largest}",
-            hint=f"set vocab_size = {largest}, or a smaller `multiple_of`, or give it more text",
+            f"`shares` names {empty[0]!r}, and its sample has no text", hint="look at `language_chars`, or leave it out"
+        )
+    if config.shares and (without := sorted(with_text - set(config.shares))):
+        raise BunbukuError(
+            f"`shares` leaves out {without[0]!r}, which the sample has text in",
+            hint=f"give it a share, or leave it out of the sample with `language_chars = {{ {without[0]} = 0 }}`",
+        )
+
+
+def _learn(
+    draft: Draft, config: TrainConfig, run: TrainRun, lines: dict[str, list[str]]
+) -> tuple[tuple[Piece, ...], Any]:
+    learner = Learner(
+        candidates=config.candidates,
+        required=config.required_characters,
+        coverage=config.character_coverage,
+        max_chars=config.max_piece_chars,
+        shrinking_factor=config.shrinking_factor,
+        num_threads=config.num_threads,
+        workers=run.workers,
+        scratch=draft.scratch,
+        track=partial(draft.track, unit="batches", label=f"{draft.label}: morphemes"),
+    )
+    beside = len(GIVEN) + config.reserved_tokens
+    ids = config.vocab_size + -config.vocab_size % config.multiple_of
+    size = config.vocab_size - beside
+    try:
+        if config.shares:
+            learned, model, numbers = learner.apart(lines, size, config.shares)
+            draft.metrics |= {f"pieces.{language}": float(number) for language, number in numbers.items()}
+        else:
+            learned, model = learner.together(lines, size)
+    except unigram.VocabularyTooLarge as error:
+        largest = error.largest + beside
+        raise BunbukuError(
+            f"`vocab_size` {config.vocab_size} is more than the sample gives, which is {largest} pieces",
+            hint=f"set vocab_size = {largest} or less, or give it more text",
         ) from error
     except unigram.VocabularyTooSmall as error:
-        least = error.smallest + extra
-        smallest = -(-least // config.multiple_of) * config.multiple_of
+        smallest = error.smallest + beside
         raise BunbukuError(
-            f"`vocab_size` {config.vocab_size} is too small for the characters alone, which take {least} pieces; "
-            f"the smallest possible multiple of {config.multiple_of} is {smallest}",
-            hint=f"set vocab_size = {smallest} or more, or lower `character_coverage` {config.character_coverage}",
+            f"`vocab_size` {config.vocab_size} is too small for the characters alone, which take {smallest} pieces",
+            hint=f"set vocab_size = {smallest} or more, or lower `character_coverage` {config.character_coverage}, "
+            'or set required_characters = "kana"',
         ) from error
+    return assemble(learned, ids=ids), model
+
+
+def _check_made(draft: Draft, corpus: Artifact[Corpus], drawn: dict[str, Drawn]) -> None:
+    """Both forms on what is held out, else on some of the sample, and on strings made to trip them."""
+    texts: Iterable[str] = (text for each in drawn.values() for text in each.texts[:_CHECKED_TEXTS])
+    if "validation" in corpus.manifest.parts:
+        texts = (document.text for document in read_documents(corpus, "validation"))
+    checked = draft.track(chain(adversarial(), texts), unit="texts", label=f"{draft.label}: check")
+    if problem := Encoder.open(draft.dir).first_failure(checked):
+        raise BunbukuError(f"the tokenizer is not sound: {problem}", hint="this is a bug: please report that text")

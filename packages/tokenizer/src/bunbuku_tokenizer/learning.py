@@ -1,0 +1,156 @@
+"""From the sample's lines to a vocabulary: one model for everything, or each language its share.
+
+With shares every language first gets a model of its own, somewhat larger than its share. Then SentencePiece weighs all
+their pieces on all of the text together, without dropping any, and every language keeps its likeliest ones: the way of
+llm-jp's version 2 (`llm-jp/llm-jp-tokenizer:scripts/howToCreateModel_ver2.md`), with the estimate in SentencePiece.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from bunbuku_contracts import BunbukuError
+
+from bunbuku_tokenizer import unigram
+from bunbuku_tokenizer.candidates import SPACE
+from bunbuku_tokenizer.recipe import AnyCandidates, Material, Track
+from bunbuku_tokenizer.unigram import BYTES, SPECIALS
+from bunbuku_tokenizer.vocabulary import GIVEN, LOWEST, Characters, mandatory
+
+_SURPLUS = 1.25
+"""How much more than its share a language's own model has: languages know some pieces of each other."""
+
+type Learned = list[tuple[str, float]]
+"""Pieces with log-probabilities, the likeliest first."""
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What every run of SentencePiece has in common."""
+
+    candidates: AnyCandidates
+    required: Characters
+    coverage: float
+    max_chars: int
+    shrinking_factor: float
+    num_threads: int
+    workers: int
+    scratch: Path
+    track: Track
+
+    def together(self, lines: Mapping[str, list[str]], size: int) -> tuple[Learned, Any]:
+        """What fills `size` ids, special tokens and bytes included, for all of the text; and SentencePiece's model.
+
+        Raises:
+            VocabularyTooLarge, VocabularyTooSmall: As `unigram.learn`.
+        """
+        material = self._prepare(list(chain.from_iterable(lines.values())))
+        model = self._learn(material, size)
+        return _learned(model, material.delimiter), model
+
+    def apart(
+        self, lines: Mapping[str, list[str]], size: int, shares: Mapping[str, float]
+    ) -> tuple[Learned, Any, dict[str, int]]:
+        """As `together`, the pieces of several characters divided by `shares`; and each language's number of them.
+
+        Raises:
+            VocabularyTooSmall: The characters alone are more.
+            BunbukuError: A language's text does not give its share.
+        """
+        whole = sum(shares.values())
+        found: dict[str, list[str]] = {}
+        for language, share in shares.items():
+            wanted = math.ceil(size * share / whole * _SURPLUS)
+            material = self._prepare(lines[language])
+            size_of_it = wanted + len(set(mandatory(self.required)).union(*lines[language])) + _FIXED
+            pieces = _learned(self._learn(material, size_of_it, exactly=False), material.delimiter)
+            found[language] = [piece for piece, _ in pieces if len(piece) > 1]
+        everything = Material(list(chain.from_iterable(lines.values())), _seeds(found))
+        model = self._learn(everything, _FIXED + unigram.ALPHABET + sum(map(len, found.values())), exactly=False)
+        scores = dict(_learned(model, None))
+        characters = [piece for piece in scores if len(piece) == 1]
+        if len(characters) + _FIXED > size:
+            raise unigram.VocabularyTooSmall(len(characters) + _FIXED)
+        spelt = {language: _spelt_with(set(characters), pieces) for language, pieces in found.items()}
+        kept = _divide(spelt, scores, size - _FIXED - len(characters), shares)
+        numbers = {language: len(pieces) for language, pieces in kept.items()}
+        chosen = chain(characters, *kept.values())
+        least = min(scores.values())
+        ranked = sorted(((piece, scores.get(piece, least)) for piece in chosen), key=lambda each: (-each[1], each[0]))
+        return ranked, model, numbers
+
+    def _prepare(self, lines: list[str]) -> Material:
+        return self.candidates.prepare(lines, max_chars=self.max_chars, workers=self.workers, track=self.track)
+
+    def _learn(self, material: Material, size: int, *, exactly: bool = True) -> Any:
+        required = mandatory(self.required)
+        return unigram.learn(
+            chain([required], material.lines),
+            material.candidates,
+            size=size,
+            exactly=exactly,
+            delimiter=material.delimiter,
+            max_candidates=self.candidates.max_candidates,
+            required=required.replace(" ", SPACE),
+            coverage=self.coverage,
+            max_chars=self.max_chars,
+            shrinking_factor=self.shrinking_factor,
+            num_threads=self.num_threads,
+            scratch=self.scratch,
+        )
+
+
+_FIXED = len(SPECIALS) + BYTES
+
+
+def _learned(model: Any, delimiter: str | None) -> Learned:
+    # SentencePiece counts the delimiter among the characters that a vocabulary needs (google/sentencepiece#1089).
+    pieces = model.pieces[_FIXED:]
+    return [(each.piece, max(each.score, LOWEST + 1)) for each in pieces if each.piece != delimiter]
+
+
+def _seeds(found: Mapping[str, Sequence[str]]) -> list[tuple[str, int]]:
+    """All pieces once, with a count that falls with the better of a piece's ranks: all that is known before the estimate."""
+    ranks: dict[str, int] = {}
+    for pieces in found.values():
+        for rank, piece in enumerate(pieces):
+            ranks[piece] = min(rank, ranks.get(piece, rank))
+    return [(piece, max(1, 1_000_000 // (rank + 1))) for piece, rank in sorted(ranks.items())]
+
+
+def _divide(
+    found: Mapping[str, Sequence[str]], scores: Mapping[str, float], size: int, shares: Mapping[str, float]
+) -> dict[str, list[str]]:
+    """Each language's likeliest pieces, as many as its share of `size`; a piece counts for the first that has it."""
+    quotas = _quotas(size, shares)
+    taken: set[str] = set()
+    kept: dict[str, list[str]] = {}
+    for language, pieces in found.items():
+        free = sorted(set(pieces) - taken - set(GIVEN), key=lambda piece: (-scores.get(piece, -math.inf), piece))
+        kept[language] = free[: quotas[language]]
+        taken.update(kept[language])
+        if len(free) < quotas[language]:
+            raise BunbukuError(
+                f"`shares` gives {language!r} {quotas[language]} pieces, and its text gives only {len(free)}",
+                hint=f"lower its share, or `vocab_size`, or give it more text in {language!r}",
+            )
+    return kept
+
+
+def _spelt_with(characters: set[str], pieces: Sequence[str]) -> list[str]:
+    """Pieces whose characters are all there: a character of one language may be too rare in all of the text."""
+    return [piece for piece in pieces if characters.issuperset(piece)]
+
+
+def _quotas(size: int, shares: Mapping[str, float]) -> dict[str, int]:
+    """Whole numbers in proportion to `shares` that add up to `size`."""
+    whole, before, reached = sum(shares.values()), 0, 0.0
+    quotas: dict[str, int] = {}
+    for language, share in shares.items():
+        reached += share
+        upto = round(size * reached / whole)
+        quotas[language], before = upto - before, upto
+    return quotas
