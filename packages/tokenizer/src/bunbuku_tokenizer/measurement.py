@@ -1,27 +1,31 @@
-"""How a tokenizer does on a text: how few tokens, how much of it in bytes, and whether everything comes back.
+"""How tokenizers do on a text: how few tokens, how much of it in bytes, how they lie on morphemes, what comes back.
 
 Characters a token are what a Japanese reader means by compression; bytes a token compare languages. Both count tokens of
-whole documents without special tokens.
+whole documents without special tokens. Several tokenizers see the same documents in one pass, and MeCab, where it can be
+opened, sees each Japanese one once.
 """
 
-import unicodedata
-from collections.abc import Iterable, Iterator
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import batched
 
 import numpy as np
-from bunbuku_contracts import Curve, Section, Table
+from bunbuku_contracts import BunbukuError
 
-from bunbuku_tokenizer.candidates import SPACE
+from bunbuku_tokenizer import morphemes
+from bunbuku_tokenizer.alignment import Cut, cut
 from bunbuku_tokenizer.documents import Document
-from bunbuku_tokenizer.encoder import Encoder, is_byte
-from bunbuku_tokenizer.unigram import BYTES, SPECIALS
+from bunbuku_tokenizer.reader import Reader, Spans
+from bunbuku_tokenizer.roundtrip import difference
+from bunbuku_tokenizer.scripts import is_japanese
 
-_BATCH_DOCUMENTS = 256
-_EXAMPLE_CHARS = 120
+JAPANESE = "ja"
+_EXAMPLE_CHARS = 100
+_MEGABYTE = 1_000_000
 
 
-@dataclass
+@dataclass(frozen=True)
 class Counts:
     """Sums over documents."""
 
@@ -30,10 +34,16 @@ class Counts:
     bytes: int = 0
     tokens: int = 0
     byte_tokens: int = 0
-    not_back: int = 0
-    """Documents that do not come back from SentencePiece's ids, or from Hugging Face's."""
+    """Tokens that hold an incomplete character."""
+    lost: int = 0
+    """Documents that do not come back."""
     differing: int = 0
-    """Documents with different ids by SentencePiece and by Hugging Face."""
+    """Documents to which the two forms of the tokenizer give different ids."""
+    morphemes: int = 0
+    cut_tokens: int = 0
+    """Tokens of the documents whose morphemes were counted."""
+    straddling: int = 0
+    multiple: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
@@ -50,169 +60,174 @@ class Counts:
     def byte_share(self) -> float:
         return self.byte_tokens / max(self.tokens, 1)
 
+    @property
+    def tokens_per_morpheme(self) -> float | None:
+        """Fertility; `None` where no morphemes were counted, as for the two shares below."""
+        return self.cut_tokens / self.morphemes if self.morphemes else None
+
+    @property
+    def straddling_share(self) -> float | None:
+        return self.straddling / max(self.cut_tokens, 1) if self.morphemes else None
+
+    @property
+    def multiple_share(self) -> float | None:
+        return self.multiple / max(self.cut_tokens, 1) if self.morphemes else None
+
     def metrics(self, name: str) -> dict[str, float]:
+        found = {
+            "characters_per_token": self.chars_per_token,
+            "bytes_per_token": self.bytes_per_token,
+            "byte_fallback_share": self.byte_share,
+            "documents": self.documents,
+            "tokens": self.tokens,
+            "round_trip_failures": self.lost,
+            "tokens_per_morpheme": self.tokens_per_morpheme,
+            "straddling_share": self.straddling_share,
+            "multiple_share": self.multiple_share,
+        }
+        return {f"{name}.{key}": float(value) for key, value in found.items() if value is not None}
+
+
+@dataclass
+class Form:
+    """One tokenizer file and the time it takes, on one core."""
+
+    reader: Reader
+    encode_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    bytes: int = 0
+
+    def there_and_back(self, text: str, length: int) -> tuple[list[int], str]:
+        """Ids of `text`, of `length` bytes, and their text."""
+        start = time.process_time()
+        ids = self.reader.encode(text)
+        middle = time.process_time()
+        back = self.reader.decode(ids)
+        self.encode_seconds += middle - start
+        self.decode_seconds += time.process_time() - middle
+        self.bytes += length
+        return ids, back
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """Megabytes of UTF-8 a second of processor time, one document after another."""
+        seconds = {"encode": self.encode_seconds, "decode": self.decode_seconds}
         return {
-            f"{name}.characters_per_token": self.chars_per_token,
-            f"{name}.bytes_per_token": self.bytes_per_token,
-            f"{name}.byte_fallback_share": self.byte_share,
-            f"{name}.tokens": float(self.tokens),
-            f"{name}.round_trip_failures": float(self.not_back),
-            f"{name}.id_differences": float(self.differing),
+            f"{name}.{what}_mb_per_second": self.bytes / _MEGABYTE / spent for what, spent in seconds.items() if spent
         }
 
 
 @dataclass
 class Measured:
-    """What was found."""
+    """What was found of one tokenizer."""
 
+    form: Form
+    twin: Form | None = None
+    """The same tokenizer in its other form, which has to give the same ids."""
     languages: dict[str, Counts] = field(default_factory=dict)
+    sources: dict[str, Counts] = field(default_factory=dict)
     used: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """How often each id came up."""
-    examples: list[tuple[str, str]] = field(default_factory=list)
-    """Language and a text with its tokens apart."""
     problem: str | None = None
     """The first document that went wrong, and how."""
+
+    def __post_init__(self) -> None:
+        self.used = np.zeros(len(self.reader.spellings), dtype=np.int64)
+
+    @property
+    def reader(self) -> Reader:
+        return self.form.reader
 
     @property
     def overall(self) -> Counts:
         return sum(self.languages.values(), Counts())
 
+    @property
+    def unused(self) -> int:
+        """Entries that spell some text and never came up."""
+        return sum(not used for used, spelling in zip(self.used, self.reader.spellings, strict=True) if spelling)
 
-def measure_documents(encoder: Encoder, documents: Iterable[Document], *, examples: int) -> Measured:
-    """Encode and decode every document in both forms, and count."""
-    found = Measured(used=np.zeros(encoder.sentencepiece.get_piece_size(), dtype=np.int64))
-    for batch in batched(documents, _BATCH_DOCUMENTS):
-        for document, (ids, fast) in zip(batch, encoder.encode_both([each.text for each in batch]), strict=True):
-            counts = found.languages.setdefault(document.language, Counts())
-            if counts.documents < examples:
-                found.examples.append((document.language, _apart(encoder, document.text)))
-            counts.documents += 1
-            counts.chars += len(document.text)
-            counts.bytes += len(document.text.encode())
-            counts.tokens += len(ids)
-            counts.byte_tokens += sum(map(is_byte, ids))
-            found.used += np.bincount(np.asarray(ids, dtype=np.int64), minlength=len(found.used))
-            _check(found, counts, encoder, document, ids, fast)
-    found.languages = dict(sorted(found.languages.items()))
-    return found
-
-
-def _check(
-    found: Measured, counts: Counts, encoder: Encoder, document: Document, ids: list[int], fast: list[int]
-) -> None:
-    same = ids == fast
-    back = encoder.decode(ids) == document.text == encoder.decode_fast(fast)
-    counts.differing += not same
-    counts.not_back += not back
-    if found.problem is None and not (same and back):
-        found.problem = f"document {document.id!r}: " + (
-            "does not come back" if same else "SentencePiece and Hugging Face give different ids"
+    def add(self, document: Document, found: Cut | None) -> None:
+        """Count a document, along with its morphemes if they are known."""
+        text, length = document.text, len(document.text.encode())
+        ids, back = self.form.there_and_back(text, length)
+        other, other_back = self.twin.there_and_back(text, length) if self.twin else (ids, back)
+        self._note(document, same=ids == other, back=back if back != text else other_back)
+        place = np.asarray(ids, dtype=np.int64)
+        self.used += np.bincount(place, minlength=len(self.used))
+        spans = self.reader.spans(text) if found else Spans([], [], [])
+        straddling, multiple = found.lying(spans.starts, spans.ends) if found else (0, 0)
+        counts = Counts(
+            documents=1,
+            chars=len(text),
+            bytes=length,
+            tokens=len(ids),
+            byte_tokens=int(self.reader.partial[place].sum()),
+            lost=back != text or other_back != text,
+            differing=ids != other,
+            morphemes=len(found.spans) if found else 0,
+            cut_tokens=len(ids) if found else 0,
+            straddling=straddling,
+            multiple=multiple,
         )
+        for group, name in ((self.languages, document.language), (self.sources, document.source)):
+            group[name] = group.get(name, Counts()) + counts
+
+    def _note(self, document: Document, *, same: bool, back: str) -> None:
+        if self.problem is None and not same:
+            self.problem = f"document {document.id!r}: the two forms give different ids"
+        elif self.problem is None and back != document.text:
+            self.problem = f"document {document.id!r}: {difference(document.text, back)}"
 
 
-def _apart(encoder: Encoder, text: str) -> str:
-    return "|".join(encoder.pieces(text[:_EXAMPLE_CHARS])).replace("\n", "\\n").replace("\t", "\\t")
+@dataclass
+class Text:
+    """What was found of the text itself."""
+
+    frequent: tuple[str, ...] = ()
+    """Its most frequent morphemes of two and more kanji and kana, the most frequent first."""
+    examples: list[tuple[str, Cut | None, str]] = field(default_factory=list)
+    """Language, morphemes and beginning of some documents."""
+    without_morphemes: str | None = None
+    """Why no morphemes were counted, if there was Japanese to count them in."""
 
 
-def sections(found: Measured, pieces: list[str]) -> Iterator[Section]:
-    """What people see: compression by language, what the vocabulary is spent on, and how text is cut."""
-    rows = {**found.languages, "overall": found.overall} if len(found.languages) > 1 else found.languages
-    yield Section(
-        title="Compression and losses",
-        paragraphs=(found.problem or "Every document came back, and both forms gave the same ids for it.",),
-        tables=(_compression(rows),),
-    )
-    yield Section(
-        title="What the vocabulary is spent on", tables=(_spending(found, pieces),), curves=(_coverage(found),)
-    )
-    if found.examples:
-        table = Table(columns=("language", "tokens"), rows=tuple(found.examples), caption=f"{SPACE} is a space")
-        yield Section(title="How text is cut", tables=(table,))
+def measure_documents(
+    documents: Iterable[Document],
+    tokenizers: Mapping[str, Measured],
+    *,
+    dictionary: morphemes.Dictionary,
+    frequent: int,
+    examples: int,
+) -> Text:
+    """Count every document for every one of `tokenizers`.
 
-
-def _compression(rows: dict[str, Counts]) -> Table:
-    return Table(
-        columns=(
-            "language",
-            "documents",
-            "characters",
-            "tokens",
-            "characters a token",
-            "bytes a token",
-            "byte tokens %",
-            "documents that do not come back",
-            "documents with differing ids",
-        ),
-        rows=tuple(
-            (
-                name,
-                each.documents,
-                each.chars,
-                each.tokens,
-                round(each.chars_per_token, 3),
-                round(each.bytes_per_token, 3),
-                round(100 * each.byte_share, 3),
-                each.not_back,
-                each.differing,
-            )
-            for name, each in rows.items()
-        ),
-    )
-
-
-def _spending(found: Measured, pieces: list[str]) -> Table:
-    kinds = [kind_of(id, piece) for id, piece in enumerate(pieces)]
-    total = max(int(found.used.sum()), 1)
-    rows: list[tuple[str | int | float, ...]] = []
-    for kind in sorted(set(kinds), key=kinds.count, reverse=True):
-        ids = [id for id, each in enumerate(kinds) if each == kind]
-        used = found.used[ids]
-        rows.append((kind, len(ids), int((used == 0).sum()), round(100 * float(used.sum()) / total, 2)))
-    return Table(columns=("pieces of", "how many", "never used here", "% of the tokens"), rows=tuple(rows))
-
-
-def _coverage(found: Measured) -> Curve:
-    """Share of all tokens that are among the n most frequent pieces."""
-    ranked = np.sort(found.used)[::-1].cumsum() / max(int(found.used.sum()), 1)
-    ranks = sorted({min(len(ranked), round(2 ** (step / 2))) for step in range(2 * len(ranked).bit_length() + 1)})
-    points = tuple((float(rank), round(float(ranked[rank - 1]), 5)) for rank in ranks)
-    return Curve(
-        name="Share of the tokens that are among the most frequent pieces",
-        x_label="most frequent pieces",
-        y_label="share of the tokens",
-        points=points,
-    )
-
-
-def kind_of(id: int, piece: str) -> str:
-    """What a piece is made of.
-
-    >>> [kind_of(9999, piece) for piece in ("石油", "食べる", "です", "ネコ", "▁the", "。", "7")]
-    ['kanji', 'kanji and kana', 'hiragana', 'katakana', 'letters of other scripts', 'signs, digits and spaces', 'signs, digits and spaces']
+    Args:
+        documents: The text.
+        tokenizers: What is added to.
+        dictionary: MeCab's, for documents in Japanese; without MeCab no morphemes are counted, and it is said why.
+        frequent: How many of the most frequent morphemes to find.
+        examples: How many documents' beginnings to keep of each language.
     """
-    if id < len(SPECIALS):
-        return "special"
-    if id < len(SPECIALS) + BYTES:
-        return "bytes"
-    scripts = {_script(character) for character in piece.replace("ー", "").strip(SPACE)} or {"other"}
-    if len(scripts) > 1 and "kanji" in scripts:
-        return "kanji and kana"
-    return _NAMES[max(scripts)]
-
-
-_NAMES = {
-    "kanji": "kanji",
-    "hiragana": "hiragana",
-    "katakana": "katakana",
-    "letter": "letters of other scripts",
-    "other": "signs, digits and spaces",
-}
-
-
-def _script(character: str) -> str:
-    name = unicodedata.name(character, "")
-    if name.startswith("CJK") or character in "々〇〆":
-        return "kanji"
-    if name.startswith(("HIRAGANA", "KATAKANA")):
-        return "hiragana" if name.startswith("HIRAGANA") else "katakana"
-    return "letter" if character.isalpha() else "other"
+    text, counted = Text(), Counter[str]()
+    kept = Counter[str]()
+    segment = None
+    for document in documents:
+        if document.language == JAPANESE and segment is None and text.without_morphemes is None:
+            try:
+                segment = morphemes.mecab(dictionary)
+            except BunbukuError as error:
+                text.without_morphemes = f"Nothing is said of morphemes: {error}"
+        found = cut(document.text, segment) if segment and document.language == JAPANESE else None
+        if found:
+            counted.update(morpheme for morpheme in found.morphemes if len(morpheme) > 1)
+        if kept[document.language] < examples:
+            kept[document.language] += 1
+            beginning = document.text[:_EXAMPLE_CHARS]
+            text.examples.append((document.language, cut(beginning, segment) if found and segment else None, beginning))
+        for each in tokenizers.values():
+            each.add(document, found)
+    for each in tokenizers.values():
+        each.languages, each.sources = (dict(sorted(group.items())) for group in (each.languages, each.sources))
+    ranked = sorted(filter(is_japanese, counted), key=lambda morpheme: (-counted[morpheme], morpheme))
+    text.frequent = tuple(ranked[:frequent])
+    return text

@@ -1,6 +1,7 @@
 """The stages: read, run the core, write. Nothing is decided here."""
 
+from bunbuku_tokenizer.stages.compare import CompareConfig, compare
 from bunbuku_tokenizer.stages.measure import MeasureConfig, measure
 from bunbuku_tokenizer.stages.train import TrainConfig, TrainRun, train
 
-__all__ = ["MeasureConfig", "TrainConfig", "TrainRun", "measure", "train"]
+__all__ = ["CompareConfig", "MeasureConfig", "TrainConfig", "TrainRun", "compare", "measure", "train"]

@@ -1,47 +1,87 @@
 """Measuring one tokenizer."""
 
 import logging
+from collections.abc import Mapping
 
 from bunbuku_contracts import Artifact, Config, Corpus, Draft, Report, Tokenizer, stage, write_sections
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeInt, PositiveInt
 
+from bunbuku_tokenizer import page
+from bunbuku_tokenizer.comparison import HISTOGRAM, Comparison, aligned, compression, sections
 from bunbuku_tokenizer.documents import count_documents, read_documents
-from bunbuku_tokenizer.encoder import Encoder
-from bunbuku_tokenizer.measurement import Measured, measure_documents, sections
+from bunbuku_tokenizer.exports import MODEL, TOKENIZER
+from bunbuku_tokenizer.measurement import Form, Measured, measure_documents
+from bunbuku_tokenizer.morphemes import Dictionary
+from bunbuku_tokenizer.reader import open_reader
+from bunbuku_tokenizer.roundtrip import random_texts, trips
+
+PAGE = "index.html"
 
 _logger = logging.getLogger(__name__)
 
 
 class MeasureConfig(Config):
-    """What to show besides the numbers."""
+    """What to count besides tokens."""
 
-    examples: NonNegativeInt = 3
+    dictionary: Dictionary = "ipadic"
+    """MeCab's, for the morphemes of documents in Japanese."""
+    frequent_morphemes: PositiveInt = 1500
+    """Of how many of the text's most frequent morphemes it is asked whether they are single pieces."""
+    random_texts: NonNegativeInt = 1000
+    """Texts of random Unicode that have to come back."""
+    seed: NonNegativeInt = 0
+    """Which random texts."""
+    examples: NonNegativeInt = 2
     """Documents of each language whose beginnings are shown cut into tokens."""
 
 
-@stage("tokenizer.measure")
+@stage("tokenizer.measure", revision=2)
 def measure(draft: Draft, config: MeasureConfig, tokenizer: Artifact[Tokenizer], corpus: Artifact[Corpus]) -> Report:
-    """Measure a tokenizer on every document of a corpus: compression, bytes, losses, differences between its two forms."""
-    encoder = Encoder.open(tokenizer.dir)
-    documents = draft.track(read_documents(corpus), unit="documents", total=count_documents(corpus))
-    found = measure_documents(encoder, documents, examples=config.examples)
-    for name, counts in {**found.languages, "overall": found.overall}.items():
-        draft.metrics |= counts.metrics(name)
-    draft.metrics["unused_pieces"] = float((found.used == 0).sum())
-    write_sections(draft, sections(found, [encoder.sentencepiece.id_to_piece(id) for id in range(len(found.used))]))
-    _tell(found)
-    return Report(title="Tokenizer")
+    """Measure a tokenizer on every document of a corpus, by language and by source.
+
+    Counted are characters and bytes a token, tokens that are bytes of a character, documents and random texts that do not
+    come back, documents to which the two forms give different ids, how tokens lie on MeCab's morphemes, which frequent
+    morphemes are single pieces, pieces that are never used, and how fast either form encodes and decodes.
+    """
+    forms = [Form(open_reader(tokenizer.dir / name)) for name in (MODEL, TOKENIZER)]
+    measured = Measured(forms[0], twin=forms[1])
+    found = look(draft, config, corpus, {"tokenizer": measured})
+    draft.metrics |= found.metrics("tokenizer") | forms[1].metrics("speed.hugging_face")
+    for name, counts in {**measured.languages, "overall": measured.overall}.items():
+        draft.metrics[f"{name}.id_differences"] = float(counts.differing)
+    publish(draft, "Tokenizer", found)
+    differing = measured.overall.differing
+    _logger.info("the two forms give different ids to %d of %d documents", differing, measured.overall.documents)
+    return Report(title="Tokenizer", page=PAGE)
 
 
-def _tell(found: Measured) -> None:
-    for name, counts in {**found.languages, "overall": found.overall}.items():
-        _logger.info(
-            "%s: %.3f characters and %.3f bytes a token, %.2f %% bytes; %d of %d documents do not come back, %d differ",
-            name,
-            counts.chars_per_token,
-            counts.bytes_per_token,
-            100 * counts.byte_share,
-            counts.not_back,
-            counts.documents,
-            counts.differing,
+def look(draft: Draft, config: MeasureConfig, corpus: Artifact[Corpus], measured: Mapping[str, Measured]) -> Comparison:
+    """Read the corpus once, and count."""
+    text = measure_documents(
+        draft.track(read_documents(corpus), unit="documents", total=count_documents(corpus)),
+        measured,
+        dictionary=config.dictionary,
+        frequent=config.frequent_morphemes,
+        examples=config.examples,
+    )
+    if text.without_morphemes:
+        _logger.warning("%s", text.without_morphemes)
+    random = {
+        name: trips(
+            [form.reader for form in (each.form, each.twin) if form], random_texts(config.random_texts, config.seed)
         )
+        for name, each in measured.items()
+    }
+    return Comparison(measured, text, random)
+
+
+def publish(draft: Draft, title: str, found: Comparison) -> None:
+    """Write sections, pictures and the page, and tell what matters most."""
+    drawn = {path: svg for path, (_, svg) in found.pictures().items()} | {HISTOGRAM: found.histogram()}
+    for path, svg in drawn.items():
+        (draft.dir / path).write_text(svg, encoding="utf-8")
+    shown = tuple(sections(found))
+    write_sections(draft, shown)
+    (draft.dir / PAGE).write_text(page.html(title, shown, drawn), encoding="utf-8")
+    for table in compression(found):
+        _logger.info("%s", aligned(table))
