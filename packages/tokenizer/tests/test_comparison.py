@@ -134,6 +134,11 @@ def test_sources_are_told_apart_if_there_are_several(tokenizer: Artifact[Tokeniz
     assert report.manifest.metrics["ours.source.wiki.tokens"] == len(open_reader(tokenizer.dir).encode("石油"))
 
 
+def test_a_text_without_a_character_is_measured(tokenizer: Artifact[Tokenizer], publish, tmp_path: Path) -> None:
+    report = measure(tmp_path / "out", MeasureConfig(), tokenizer, publish("empty", data=[{"id": "1", "text": ""}]))
+    assert report.manifest.metrics["overall.tokens"] == report.manifest.metrics["overall.round_trip_failures"] == 0
+
+
 def test_a_file_that_is_no_tokenizer_leaves_nothing_behind(corpus: Artifact[Corpus], tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("吾輩は猫である")
     with pytest.raises(BunbukuError, match=r"note\.txt does not read as a SentencePiece model"):
