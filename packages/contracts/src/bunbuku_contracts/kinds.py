@@ -23,9 +23,10 @@ class Corpus(Spec):
 
 
 class Tokenizer(Spec):
-    """`tokenizer.model` (SentencePiece), `tokenizer.json` and `tokenizer_config.json` (Hugging Face), the same ids.
+    """`tokenizer.json` and `tokenizer_config.json` (Hugging Face), mostly `tokenizer.model` (SentencePiece), the same ids.
 
-    The chat template travels in `tokenizer_config.json`.
+    The chat template travels in `tokenizer_config.json`. A vocabulary of someone else's that was extended may have no
+    `tokenizer.model`, and has the part `embeddings`: which old rows the row of a new piece begins as the mean of.
     """
 
     kind: ClassVar[str] = "tokenizer"
