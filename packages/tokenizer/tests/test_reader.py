@@ -87,6 +87,13 @@ def test_a_special_token_in_a_text_is_only_text(byte_level: Path) -> None:
     assert reader.spellings[special] is None
 
 
+def test_a_token_that_was_added_is_spelt_as_it_stands(byte_level: Path) -> None:
+    fast = FastTokenizer.from_file(str(byte_level))
+    fast.add_tokens(["é狸"])
+    reader = HuggingFaceReader(fast)
+    assert [reader.spellings[id] for id in reader.encode("é狸")] == ["é狸"]
+
+
 def test_a_length_limit_in_the_file_is_lifted(byte_level: Path, tmp_path: Path) -> None:
     fast = FastTokenizer.from_file(str(byte_level))
     fast.enable_truncation(3)

@@ -108,11 +108,11 @@ class HuggingFaceReader:
         fast.no_truncation()
         fast.no_padding()
         vocabulary = fast.get_vocab(with_added_tokens=True)
-        special = {id for id, added in fast.get_added_tokens_decoder().items() if added.special}
+        added = {id: None if token.special else token.content for id, token in fast.get_added_tokens_decoder().items()}
         spell = _speller(json.loads(fast.to_str()))
         spellings: list[str | bytes | None] = [None] * (max(vocabulary.values(), default=-1) + 1)
         for piece, id in vocabulary.items():
-            spellings[id] = None if id in special else spell(piece)
+            spellings[id] = added[id] if id in added else spell(piece)
         self.partial = np.array([isinstance(spelling, bytes) for spelling in spellings], dtype=bool)
         self.spellings = tuple(None if isinstance(spelling, bytes) else spelling for spelling in spellings)
 
