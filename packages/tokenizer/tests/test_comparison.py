@@ -4,7 +4,18 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from bunbuku_contracts import Artifact, BunbukuError, Corpus, Report, Section, Tokenizer, read_sections
+from bunbuku_contracts import (
+    Artifact,
+    BunbukuError,
+    Config,
+    Corpus,
+    Draft,
+    Report,
+    Section,
+    Tokenizer,
+    read_sections,
+    stage,
+)
 from bunbuku_tokenizer import CompareConfig, MeasureConfig, compare, measure
 from bunbuku_tokenizer.cli import main
 from bunbuku_tokenizer.pictures import Mark, boundaries, marks
@@ -132,6 +143,22 @@ def test_sources_are_told_apart_if_there_are_several(tokenizer: Artifact[Tokeniz
     captions = [table.caption for table in _section(report, "Compression and losses").tables]
     assert captions[1:] == ["source web: 1 documents, 5 characters", "source wiki: 1 documents, 2 characters"]
     assert report.manifest.metrics["ours.source.wiki.tokens"] == len(open_reader(tokenizer.dir).encode("石油"))
+
+
+def test_a_tokenizer_that_has_only_one_form_is_measured_in_it(
+    tokenizer: Artifact[Tokenizer], byte_level: Path, publish, tmp_path: Path
+) -> None:
+    @stage("tests.extended")
+    def extended(draft: Draft, config: Config) -> Tokenizer:
+        (draft.dir / "tokenizer.json").write_bytes(byte_level.read_bytes())
+        return Tokenizer(vocab_size=700)
+
+    corpus, only = publish("corpus", data=[{"id": "1", "text": "石油①"}]), extended(tmp_path / "only", Config())
+    alone = measure(tmp_path / "alone", MeasureConfig(random_texts=5), only, corpus).manifest.metrics
+    assert "speed.hugging_face.encode_mb_per_second" not in alone
+    ids = open_reader(byte_level).encode("石油①")
+    both = compare(tmp_path / "both", _QUICK, corpus, {"only": only, "whole": tokenizer}).manifest.metrics
+    assert alone["ja.tokens"] == both["only.ja.tokens"] == len(ids)
 
 
 def test_a_text_without_a_character_is_measured(tokenizer: Artifact[Tokenizer], publish, tmp_path: Path) -> None:

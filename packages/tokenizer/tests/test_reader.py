@@ -131,10 +131,11 @@ def test_a_folder_is_read_by_its_json_else_its_model(tmp_path: Path, nmt_nfkc: P
         ("empty.model", b"", "does not read as a SentencePiece model"),
         ("text.model", "吾輩は猫である".encode(), "does not read as a SentencePiece model"),
         ("ranks.model", b"IQ== 0\nIg== 1\n", "does not read as a SentencePiece model"),
-        ("tokenizer.json", b"{", "does not read as a tokenizer.json"),
-        ("tokenizer.json", b'{"a": 1}', "does not read as a tokenizer.json"),
-        ("tokenizer.json", b"{\xff", "does not read as a tokenizer.json"),
-        ("tokenizer_config.json", json.dumps({"tokenizer_class": "X"}).encode(), "does not read as a tokenizer.json"),
+        ("tokenizer.json", b"{", "it is not JSON"),
+        ("tokenizer.json", b'{"a": 1}', "it has no `model`"),
+        ("tokenizer.json", b"{\xff", "it is not JSON"),
+        ("tokenizer.json", b'{"model": {"type": "Odd"}}', "is not a tokenizer of Hugging Face's"),
+        ("tokenizer_config.json", json.dumps({"tokenizer_class": "X"}).encode(), "it has no `model`"),
     ],
 )
 def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path, name: str, content: bytes, says: str) -> None:

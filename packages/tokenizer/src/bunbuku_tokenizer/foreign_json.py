@@ -48,13 +48,7 @@ class ForeignJson:
         Raises:
             BunbukuError: It is none, or one that cannot be extended.
         """
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise _none(str(path), "it is not JSON") from error
-        if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
-            raise _none(str(path), "it has no `model`")
-        return cls(content, str(path))
+        return cls(content_of(path), str(path))
 
     def encode(self, texts: Sequence[str]) -> Iterator[list[int]]:
         """Ids of each text, in which special tokens are only text."""
@@ -131,7 +125,7 @@ class ForeignJson:
 
     def _spelling(self, token: str) -> bytes:
         if self.byte_level:
-            found = [_BYTE_OF.get(letter) for letter in token]
+            found = [BYTE_OF.get(letter) for letter in token]
             return b"" if None in found else bytes(byte for byte in found if byte is not None)
         if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
             return bytes.fromhex(token[3:5])
@@ -155,6 +149,21 @@ class ForeignJson:
                 "be lost whatever is added",
                 hint="begin with a tokenizer that can spell every text",
             )
+
+
+def content_of(path: Path) -> dict[str, Any]:
+    """What a `tokenizer.json` holds.
+
+    Raises:
+        BunbukuError: It is none.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _none(str(path), "it is not JSON") from error
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        raise _none(str(path), "it has no `model`")
+    return content
 
 
 def opened(content: dict[str, Any], origin: str) -> FastTokenizer:
@@ -195,4 +204,5 @@ def _letters() -> dict[int, str]:
 
 
 _LETTER_OF = _letters()
-_BYTE_OF = {letter: byte for byte, letter in _LETTER_OF.items()}
+BYTE_OF = {letter: byte for byte, letter in _LETTER_OF.items()}
+"""The byte that a character of a byte-level vocabulary writes."""

@@ -19,6 +19,7 @@ from tokenizers import Tokenizer as FastTokenizer
 
 from bunbuku_tokenizer.candidates import SPACE
 from bunbuku_tokenizer.exports import MODEL, TOKENIZER
+from bunbuku_tokenizer.foreign_json import BYTE_OF, content_of, opened
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
@@ -144,8 +145,8 @@ class _Speller(NamedTuple):
             return None
         if self.byte_fallback and _BYTE.fullmatch(piece):
             return bytes.fromhex(piece[3:5])
-        if self.of_bytes and set(piece) <= _BYTE_OF.keys():
-            spelt = bytes(_BYTE_OF[character] for character in piece)
+        if self.of_bytes and set(piece) <= BYTE_OF.keys():
+            spelt = bytes(BYTE_OF[character] for character in piece)
             try:
                 return spelt.decode()
             except UnicodeDecodeError:
@@ -169,19 +170,6 @@ def _speller(state: dict[str, Any]) -> _Speller:
     )
 
 
-def _bytes_as_characters() -> dict[str, int]:
-    """The characters by which vocabularies made of bytes write bytes, as GPT-2's did first (Radford et al. 2019).
-
-    Bytes that are printable in Latin-1 stand for themselves, the others for what follows U+00FF in their order.
-    """
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}
-
-
-_BYTE_OF = _bytes_as_characters()
-
-
 def open_reader(path: Path) -> SentencePieceReader | HuggingFaceReader:
     """The tokenizer in a file, or in a folder: its `tokenizer.json`, else its `tokenizer.model` or only `.model` file.
 
@@ -191,15 +179,20 @@ def open_reader(path: Path) -> SentencePieceReader | HuggingFaceReader:
     file = _file(path)
     content = file.read_bytes()
     if content.lstrip()[:1] == b"{":
-        return HuggingFaceReader(_fast(file, content))
+        return HuggingFaceReader(opened(content_of(file), str(file)))
     processor = SentencePieceProcessor()
     try:
         processor.load_from_serialized_proto(content)
     except (RuntimeError, OSError, ValueError) as error:
-        raise _none(file, "a SentencePiece model") from error
+        raise _none(file) from error
     if not processor.get_piece_size():
-        raise _none(file, "a SentencePiece model")
+        raise _none(file)
     return SentencePieceReader(processor)
+
+
+def open_forms(dir: Path) -> list[Reader]:
+    """The forms in which a tokenizer of ours is there: SentencePiece's, unless there can be none, and Hugging Face's."""
+    return [open_reader(dir / name) for name in (MODEL, TOKENIZER) if (dir / name).is_file()]
 
 
 def _file(path: Path) -> Path:
@@ -214,17 +207,8 @@ def _file(path: Path) -> Path:
     return there[0]
 
 
-def _fast(file: Path, content: bytes) -> FastTokenizer:
-    try:
-        return FastTokenizer.from_str(content.decode())
-    except UnicodeDecodeError as error:
-        raise _none(file, "a tokenizer.json of Hugging Face's") from error
-    except Exception as error:  # the library raises nothing more precise
-        raise _none(file, "a tokenizer.json of Hugging Face's", str(error)) from error
-
-
-def _none(file: Path, what: str, why: str = "") -> BunbukuError:
+def _none(file: Path) -> BunbukuError:
     return BunbukuError(
-        f"{file} does not read as {what}" + (f": {why}" if why else ""),
+        f"{file} does not read as a SentencePiece model",
         hint="name a SentencePiece .model file, a tokenizer.json, or a folder that holds one",
     )

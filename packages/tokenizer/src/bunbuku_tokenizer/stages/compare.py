@@ -5,9 +5,8 @@ from pathlib import Path
 from bunbuku_contracts import Artifact, BunbukuError, Corpus, Draft, Report, Tokenizer, stage
 from pydantic import NonNegativeInt
 
-from bunbuku_tokenizer.exports import MODEL
 from bunbuku_tokenizer.measurement import Form, Measured
-from bunbuku_tokenizer.reader import open_reader
+from bunbuku_tokenizer.reader import open_forms, open_reader
 from bunbuku_tokenizer.stages.measure import PAGE, MeasureConfig, look, publish
 
 
@@ -38,8 +37,9 @@ def compare(
         raise BunbukuError("there is no tokenizer to measure", hint=hint)
     if both := sorted(set(ours) & set(theirs)):
         raise BunbukuError(f"{both[0]!r} names two tokenizers", hint="give each a name of its own")
-    places = {name: ours[name].dir / MODEL for name in sorted(ours)} | {name: theirs[name] for name in sorted(theirs)}
-    measured = {name: Measured(Form(open_reader(path))) for name, path in places.items()}
+    readers = {name: open_forms(ours[name].dir)[0] for name in sorted(ours)}
+    readers |= {name: open_reader(theirs[name]) for name in sorted(theirs)}
+    measured = {name: Measured(Form(reader)) for name, reader in readers.items()}
     found = look(draft, config, corpus, measured)
     for name in measured:
         draft.metrics |= {f"{name}.{key}": value for key, value in found.metrics(name).items()}

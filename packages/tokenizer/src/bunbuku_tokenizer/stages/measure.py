@@ -9,10 +9,9 @@ from pydantic import NonNegativeInt, PositiveInt
 from bunbuku_tokenizer import page
 from bunbuku_tokenizer.comparison import HISTOGRAM, Comparison, aligned, compression, sections
 from bunbuku_tokenizer.documents import count_documents, read_documents
-from bunbuku_tokenizer.exports import MODEL, TOKENIZER
 from bunbuku_tokenizer.measurement import Form, Measured, measure_documents
 from bunbuku_tokenizer.morphemes import Dictionary
-from bunbuku_tokenizer.reader import open_reader
+from bunbuku_tokenizer.reader import open_forms
 from bunbuku_tokenizer.roundtrip import random_texts, trips
 
 PAGE = "index.html"
@@ -43,15 +42,18 @@ def measure(draft: Draft, config: MeasureConfig, tokenizer: Artifact[Tokenizer],
     come back, documents to which the two forms give different ids, how tokens lie on MeCab's morphemes, which frequent
     morphemes are single pieces, pieces that are never used, and how fast either form encodes and decodes.
     """
-    forms = [Form(open_reader(tokenizer.dir / name)) for name in (MODEL, TOKENIZER)]
-    measured = Measured(forms[0], twin=forms[1])
+    first, *others = map(Form, open_forms(tokenizer.dir))
+    measured = Measured(first, twin=others[0] if others else None)
     found = look(draft, config, corpus, {"tokenizer": measured})
-    draft.metrics |= found.metrics("tokenizer") | forms[1].metrics("speed.hugging_face")
+    draft.metrics |= found.metrics("tokenizer")
+    for twin in others:
+        draft.metrics |= twin.metrics("speed.hugging_face")
     for name, counts in {**measured.languages, "overall": measured.overall}.items():
         draft.metrics[f"{name}.id_differences"] = float(counts.differing)
     publish(draft, "Tokenizer", found)
-    differing = measured.overall.differing
-    _logger.info("the two forms give different ids to %d of %d documents", differing, measured.overall.documents)
+    if others:
+        overall = measured.overall
+        _logger.info("the two forms give different ids to %d of %d documents", overall.differing, overall.documents)
     return Report(title="Tokenizer", page=PAGE)
 
 
