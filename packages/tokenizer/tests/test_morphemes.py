@@ -31,6 +31,11 @@ def test_morphemes_spell_the_stretch_they_come_from(stretch: str) -> None:
     assert "".join(mecab()(stretch)) == "".join(stretch.split())
 
 
+def test_a_very_long_stretch_is_cut_between_words_and_does_not_crash() -> None:
+    once = "狸は茶釜に化けて、和尚を驚かせた。"
+    assert mecab()(once * 20_000) == mecab()(once) * 20_000
+
+
 def test_runs_never_reach_across_a_sign_a_space_or_another_script() -> None:
     found = count_chunk(["猫、犬", "猫 犬", "猫cat犬"], max_morphemes=3, max_chars=16)
     assert found.runs == Counter()

@@ -1,7 +1,7 @@
 """How often each morpheme, run of morphemes, word and run of signs occurs in the training text.
 
 MeCab says where the morphemes of Japanese begin and end, once, here. It is asked about a stretch between two spaces at a
-time, so that it never sees the long inputs that make it cut words or crash, and by one tagger a process. Nothing that a
+time, never about a long one, and by one tagger a process. Nothing that a
 trained tokenizer does later needs MeCab, so it is imported only when a tagger is made.
 """
 
@@ -24,6 +24,8 @@ _ALL_JAPANESE = re.compile(f"[{_JAPANESE}]+")
 _WORD = re.compile(f" ?(?:(?![{_JAPANESE}])[^\\W\\d_])+")
 _SIGNS = re.compile(r" ?(?:[^\w\s]|_)+")
 
+_CHUNK = re.compile(r"(?s).{1,10000}(?:(?<=[。！？、])|(?=\s)|$)|.{1,10000}")
+"""Beyond some hundred thousand characters MeCab cuts words or crashes: no more than this at once, cut at a sign."""
 _CHUNK_SENTENCES = 4000
 """Sentences a task. A constant, so that the pruning below does not depend on the number of workers."""
 _MAX_RUNS = 4_000_000
@@ -168,7 +170,7 @@ def mecab(dictionary: Dictionary = "ipadic") -> Segment:
             f"MeCab with the dictionary {dictionary} cannot be opened: {error}",
             hint=f"install them with `pip install bunbuku-tokenizer{extra}`",
         ) from error
-    return lambda stretch: tagger.parse(stretch).split()
+    return lambda stretch: [word for part in _CHUNK.findall(stretch) for word in tagger.parse(part).split()]
 
 
 def _folder(dictionary: Dictionary) -> Path:

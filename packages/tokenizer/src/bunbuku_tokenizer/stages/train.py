@@ -55,7 +55,7 @@ class TrainConfig(Config):
     """Longest piece."""
     required_characters: Characters = "joyo"
     """Characters that always have a piece: `kana` and ASCII, or the 2,136 kanji of general use (常用漢字) as well."""
-    character_coverage: float = Field(default=0.9995, gt=0, le=1)
+    character_coverage: float = Field(default=0.9998, gt=0, le=1)
     """Share of the text's characters that get a piece besides; rarer ones are spelt in bytes."""
     shrinking_factor: float = Field(default=0.75, gt=0, lt=1)
     """Share of the candidates that survives each round of pruning."""
