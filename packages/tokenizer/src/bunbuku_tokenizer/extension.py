@@ -22,6 +22,7 @@ from bunbuku_tokenizer.units import JAPANESE, units
 
 _BATCH_LINES = 2000
 _CANDIDATES_PER_PIECE = 8
+_LOWEST = -1e6
 
 type Track = Callable[[Iterable[Any], str], Iterator[Any]]
 
@@ -71,7 +72,7 @@ def graft(given: ForeignJson, extension: Extension) -> Extension:
 
 
 def _merge(origin: ForeignJson | ForeignModel, lines: Sequence[str], wanted: Wanted, track: Track) -> Extension:
-    row = _row(origin, track(lines, "lines"), wanted)
+    row = row_of(origin, track(lines, "lines"), wanted)
     spellings = list(origin.spellings)
     rules = (
         PairRules(spellings, origin.merges())
@@ -96,13 +97,15 @@ def _merge(origin: ForeignJson | ForeignModel, lines: Sequence[str], wanted: Wan
         return Extension(pieces, tokens, origin.extended(tokens, merges))
     assert isinstance(origin, ForeignModel)
     tokens = tuple(piece.spelling.decode() for piece in pieces)
-    worst = min(origin.scores.values())
+    # Llama's runs of spaces score -1e9, where single precision has no room for the next 64 scores.
+    worst = min((score for score in origin.scores.values() if score > _LOWEST), default=0.0)
     proto = origin.extended([(token, worst - 1 - place) for place, token in enumerate(tokens)])
     return Extension(pieces, tokens, hugging_face(proto), proto)
 
 
-def _row(origin: ForeignJson | ForeignModel, lines: Iterable[str], wanted: Wanted) -> Row:
-    row, segment = Row(), morphemes.mecab(wanted.dictionary)
+def row_of(origin: ForeignJson | ForeignModel, lines: Iterable[str], wanted: Wanted) -> Row:
+    """The lines as the tokenizer cuts them and as MeCab does."""
+    row, segment, last = Row(), morphemes.mecab(wanted.dictionary), 0
     for batch in batched(lines, _BATCH_LINES):
         for stretches in origin.stretches(batch):
             spelt = b"".join(spelling for stretch in stretches for spelling in stretch.spellings)
@@ -110,8 +113,8 @@ def _row(origin: ForeignJson | ForeignModel, lines: Iterable[str], wanted: Wante
                 text = spelt.decode()
             except UnicodeDecodeError:  # a token that is not text stood within a character
                 continue
-            # Bytes of one line are never neighbours of another's: every stretch ends with a barrier.
-            numbers, at = units(text, segment, gap=wanted.max_morphemes), 0
+            numbers, at = units(text, segment, gap=wanted.max_morphemes, after=last), 0
+            last = max([last, *numbers]) + wanted.max_morphemes  # so that no morpheme touches one of another line
             for stretch in stretches:
                 size = sum(map(len, stretch.spellings))
                 row.add(zip(stretch.ids, stretch.spellings, strict=True), numbers[at : at + size])

@@ -116,7 +116,7 @@ class Row:
     """Where each begins in `text`."""
     text: bytearray = field(default_factory=bytearray)
     units: array[int] = field(default_factory=lambda: array("i"))
-    """For each byte, the number of its morpheme; -1 where no piece may be. The numbers of neighbours are neighbours."""
+    """For each byte, the number of its morpheme; -1 where no piece may be. The numbers of those that touch are one apart."""
 
     def add(self, tokens: Iterable[tuple[int, bytes]], units: Sequence[int]) -> None:
         """Append tokens that may merge with each other, with what they spell, and the units of those bytes."""
@@ -170,10 +170,10 @@ class Merger:
         """Up to `count` new pieces, one by one."""
         while len(self.pieces) < count and (best := self._pop()) is not None:
             spelling, key = best
-            places = sorted(set(self._places.pop(key)))
+            places = [place for place in sorted(set(self._places.pop(key))) if self._last(place, key)]
             known = self.rules.made(spelling)
             made = self._make(places[0], spelling, key) if known is None else known
-            self._merge_all(places, spelling, key, made)
+            self._merge_all(places, key, made)
             self._counts.pop(key, None)
             self._push()
             if known is None:
@@ -202,47 +202,42 @@ class Merger:
         left, right = key  # pyright: ignore[reportGeneralTypeIssues]
         return chr(right).encode() if left < 0 else self.rules.spellings[left] + self.rules.spellings[right]
 
+    def _last(self, place: int, key: Hashable) -> int:
+        """The last of the tokens from `place` on that a merge makes one; 0, which is no token, if it is not there."""
+        ids = self.row.ids
+        if ids[place] < 0:
+            return 0
+        if _is_character(key):
+            for _ in range(len(self._spelling(key)) - 1):
+                place = self._after[place]
+            return place
+        right = self._after[place]
+        return right if ids[right] >= 0 and self.rules.key(ids[place], ids[right]) == key else 0
+
     def _make(self, place: int, spelling: bytes, key: Hashable) -> int:
         made = self.first_id + len(self.pieces)
+        parts, last = [self.row.ids[place]], self._last(place, key)
+        while place != last:
+            place = self._after[place]
+            parts.append(self.row.ids[place])
         old: list[int] = []
-        parts = self._parts(place, spelling)
         for part in parts:
             old += self.pieces[part - self.first_id].old_ids if part >= self.first_id else [part]
         self.pieces.append(NewPiece(made, spelling, tuple(old)))
-        missing = made - len(self.rules.spellings)
-        self.rules.spellings += [b""] * missing + [spelling]
-        self._mergeable += [False] * missing + [True]
+        self.rules.spellings.append(spelling)
+        self._mergeable.append(True)
         left, right = (_BARRIER, _BARRIER) if _is_character(key) else parts
         self.rules.add(left, right, made)
         return made
 
-    def _parts(self, place: int, spelling: bytes) -> list[int]:
-        parts, length = [], 0
-        while length < len(spelling):
-            parts.append(self.row.ids[place])
-            length += len(self.rules.spellings[parts[-1]])
-            place = self._after[place]
-        return parts
-
-    def _merge_all(self, places: Iterable[int], spelling: bytes, key: Hashable, made: int) -> None:
+    def _merge_all(self, places: Iterable[int], key: Hashable, made: int) -> None:
         ids, rules = self.row.ids, self.rules
         for place in places:
-            if ids[place] < 0:
-                continue
-            if _is_character(key):
-                self._join(place, self._hop(place, len(spelling) - 1), made)
-            elif (right := self._after[place]) and ids[right] >= 0 and rules.key(ids[place], ids[right]) == key:
-                if rules.find(ids[place], ids[right]) is None:
-                    rules.add(ids[place], ids[right], made)
-                self._join(place, right, made)
-            else:
-                continue
-            self._settle(place)
-
-    def _hop(self, place: int, steps: int) -> int:
-        for _ in range(steps):
-            place = self._after[place]
-        return place
+            if last := self._last(place, key):  # not if it overlapped with the one before
+                if not _is_character(key) and rules.find(ids[place], ids[last]) is None:
+                    rules.add(ids[place], ids[last], made)
+                self._join(place, last, made)
+                self._settle(place)
 
     def _settle(self, place: int) -> None:
         """Let older merges with the token at `place` happen, as an encoder would."""

@@ -14,17 +14,17 @@ CJK = re.compile("[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]
 """Characters whose encoding may change when a byte-level tokenizer is extended: some of their bytes may be a piece."""
 
 
-def units(text: str, segment: Segment, *, gap: int) -> "array[int]":
+def units(text: str, segment: Segment, *, gap: int, after: int = 0) -> "array[int]":
     """For every byte of `text` in UTF-8, the number of its morpheme; -1 in what is not Japanese.
 
-    Morphemes that touch have numbers one apart, others differ by more than `gap`.
+    Morphemes that touch have numbers one apart, others differ by more than `gap`, and all are above `after`.
 
     >>> from bunbuku_tokenizer.morphemes import mecab
     >>> units("猫が、a犬", mecab(), gap=5).tolist()
     [1, 1, 1, 2, 2, 2, -1, -1, -1, -1, 13, 13, 13]
     """
     numbers = array("i")
-    at, number = 0, 0
+    at, number = 0, after
     for stretch in text.split():
         for morpheme in segment(stretch) if JAPANESE.search(stretch) else ():
             found = text.find(morpheme, at)
