@@ -127,7 +127,8 @@ def test_the_most_frequent_pair_comes_first_and_the_bytes_of_a_character_count_f
 
 
 def test_a_line_begins_and_ends_a_morpheme(strings: ForeignModel) -> None:
-    found = merger(strings, ["本語"] * 3, wanted()).learn(2)  # two morphemes, and the characters touch those of the next
+    # Two morphemes, and the characters touch those of the next line.
+    found = merger(strings, ["本語"] * 3, wanted()).learn(2)
     assert [piece.spelling.decode() for piece in found] == ["語", "本語"]
 
 
