@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from bunbuku_tokenizer.merging import NewPiece
+from bunbuku_tokenizer.vocabulary import on_step
 
 type Encode = Callable[[Sequence[str]], Iterable[list[int]]]
 
@@ -93,6 +94,6 @@ def append_pieces(
         uses = {text: uses[text] for text in ranked[:keep]}
     ranked = sorted(uses, key=lambda text: (-uses[text], text))
     return [
-        (NewPiece(first_id + place, text.encode(), tuple(old[text])), max(worst, math.log(uses[text] / total)))
+        (NewPiece(first_id + place, text.encode(), tuple(old[text])), max(worst, on_step(math.log(uses[text] / total))))
         for place, text in enumerate(ranked)
     ]
