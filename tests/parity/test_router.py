@@ -93,6 +93,21 @@ def test_both_weigh_the_balance_of_experts_alike(folder: Path, name: str) -> Non
     assert inside.aux_loss.item() / 2 == pytest.approx(np.load(folder / f"{name}.npz")["balance"], rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ROUTERS)
+def test_alignment_weighs_the_balance_as_the_model_itself_does(folder: Path, name: str) -> None:
+    from bunbuku_align.balance import balance_as_pretrained
+
+    model = open_model(folder / name).eval()
+    ids = torch.from_numpy(np.load(folder / "ids.npy"))
+    mask = torch.ones_like(ids)
+    mask[1, 20:] = 0  # padding
+    with torch.no_grad():
+        expected = model(ids, attention_mask=mask, output_router_logits=True).aux_loss.item()
+        balance_as_pretrained(model)  # pyright: ignore[reportArgumentType]
+        found = model(ids, attention_mask=mask, output_router_logits=True).aux_loss.item()
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
 def test_the_rules_are_told_apart(folder: Path) -> None:
     logits = [np.load(folder / f"{name}.npz")["logits"] for name in ROUTERS]
     assert all(np.abs(a - b).max() > 1e-4 for a, b in pairwise(logits))
