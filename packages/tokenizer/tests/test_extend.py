@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bunbuku_contracts import Artifact, BunbukuError, Corpus, Tokenizer
-from bunbuku_tokenizer import ExtendConfig, extend
+from bunbuku_tokenizer import ExtendConfig, extend, foreign
 from bunbuku_tokenizer.adversarial import SNIPPETS
 from bunbuku_tokenizer.cli import main
 from bunbuku_tokenizer.embeddings import initialise, read_plan
@@ -347,6 +347,19 @@ def test_a_sentencepiece_model_that_is_another_tokenizer_is_left_out_with_a_word
     made: Artifact[Tokenizer] = extend(tmp_path / "out", CONFIG, folder, corpus)
     assert "tokenizer.model is left out" in caplog.text
     assert not (made.dir / "tokenizer.model").exists()
+
+
+def test_a_model_that_hugging_face_has_no_equal_for_is_refused_or_if_it_hardly_matters_named(
+    corpus: Artifact[Corpus], rows, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "theirs.model"  # spaces stand behind words, not before them
+    path.write_bytes(sentencepiece_model(their_texts(rows), "unigram", treat_whitespace_as_suffix=True))
+    with pytest.raises(BunbukuError, match=r"no tokenizer\.json with the ids of .*theirs\.model can be written"):
+        extend(tmp_path / "out", CONFIG, path, corpus)
+    given = foreign.agreed(foreign.read(path), [""] * 99 + ["the kettle"])
+    assert given.model is None
+    assert given.differing == 0.01
+    assert "other ids for 1 of 100 texts, first for 'the kettle'" in caplog.text
 
 
 def test_the_command_line_extends(pairs: dict[str, Pair], corpus: Artifact[Corpus], tmp_path: Path) -> None:

@@ -142,8 +142,8 @@ def _extend(draft: Draft, config: ExtendConfig, given: Foreign, sample: Sample) 
 def _check(given: Foreign, new: ForeignJson, texts: Sequence[str]) -> None:
     """See that nothing changed but how Japanese is cut."""
     others = [*_OTHER_TEXTS, *given.fast.added, *(line for text in texts for line in _lines_without(text))]
-    if text := foreign.first_difference(given.fast, new, others):
-        raise _unsound(f"the ids of {text[:200]!r} have changed")
+    if changed := foreign.differences(given.fast, new, others):
+        raise _unsound(f"the ids of {changed[0][:200]!r} have changed")
     for text, before, after in zip(texts, given.fast.encode(texts), new.encode(texts), strict=True):
         if given.fast.decode(before) != new.decode(after):
             raise _unsound(f"{text[:200]!r} does not come back as before")
@@ -153,10 +153,10 @@ def _agreed(given: Foreign, new: ForeignJson, extension: Extension, texts: Seque
     """`extension`, without its SentencePiece model where that gives other ids: it rounds sums of scores."""
     if extension.model is None or given.model is None:
         return extension
-    text = foreign.first_difference(ForeignModel(extension.model, new.origin), new, texts)
-    if text is None:
+    differing = foreign.differences(ForeignModel(extension.model, new.origin), new, texts)
+    if not differing:
         return extension
-    _logger.warning("%s is left out: extended, its ids differ for %r", given.model.origin, text[:200])
+    _logger.warning("%s is left out: extended, its ids differ for %r", given.model.origin, differing[0][:200])
     return extension._replace(model=None)
 
 
@@ -194,6 +194,7 @@ def _measure(draft: Draft, given: Foreign, new: ForeignJson, sample: Sample) -> 
     before = sum(map(len, given.fast.encode(sample.held_out)))
     used = Counter(id for ids in new.encode(sample.held_out) for id in ids)
     draft.metrics |= {
+        "sentencepiece_differences": given.differing,
         "pieces": float(new.first_id - given.fast.first_id),
         "held_out.characters": float(chars),
         "held_out.characters_per_token.before": chars / before,
