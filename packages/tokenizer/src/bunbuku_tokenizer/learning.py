@@ -6,6 +6,7 @@ llm-jp's version 2 (`llm-jp/llm-jp-tokenizer:scripts/howToCreateModel_ver2.md`),
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -17,8 +18,9 @@ from bunbuku_contracts import BunbukuError
 from bunbuku_tokenizer import unigram
 from bunbuku_tokenizer.candidates import SPACE
 from bunbuku_tokenizer.recipe import AnyCandidates, Material, Track
+from bunbuku_tokenizer.scripts import is_japanese
 from bunbuku_tokenizer.unigram import BYTES, SPECIALS
-from bunbuku_tokenizer.vocabulary import GIVEN, LOWEST, Characters, mandatory
+from bunbuku_tokenizer.vocabulary import GIVEN, LOWEST, SCORE_STEP, Characters, mandatory, on_step
 
 _SURPLUS = 1.25
 """How much more than its share a language's own model has: languages know some pieces of each other."""
@@ -49,7 +51,7 @@ class Learner:
         """
         material = self._prepare(list(chain.from_iterable(lines.values())))
         model = self._learn(material, size)
-        return _learned(model, material.delimiter), model
+        return _with_words(_learned(model, material.delimiter), [material]), model
 
     def apart(
         self, lines: Mapping[str, list[str]], size: int, shares: Mapping[str, float]
@@ -62,9 +64,10 @@ class Learner:
         """
         whole = sum(shares.values())
         found: dict[str, list[str]] = {}
+        materials: list[Material] = []
         for language, share in shares.items():
             wanted = math.ceil(size * share / whole * _SURPLUS)
-            material = self._prepare(lines[language])
+            materials.append(material := self._prepare(lines[language]))
             size_of_it = wanted + len(set(mandatory(self.required)).union(*lines[language])) + _FIXED
             pieces = _learned(self._learn(material, size_of_it, exactly=False), material.delimiter)
             found[language] = [piece for piece, _ in pieces if len(piece) > 1]
@@ -80,7 +83,7 @@ class Learner:
         chosen = chain(characters, *kept.values())
         least = min(scores.values())
         ranked = sorted(((piece, scores.get(piece, least)) for piece in chosen), key=lambda each: (-each[1], each[0]))
-        return ranked, model, numbers
+        return _with_words(ranked, materials), model, numbers
 
     def _prepare(self, lines: list[str]) -> Material:
         return self.candidates.prepare(lines, max_chars=self.max_chars, workers=self.workers, track=self.track)
@@ -138,6 +141,41 @@ def _divide(
                 hint=f"lower its share, or `vocab_size`, or give it more text in {language!r}",
             )
     return kept
+
+
+def _with_words(learned: Learned, materials: Sequence[Material]) -> Learned:
+    counts: Counter[str] = Counter()
+    for material in materials:
+        counts.update(material.words)
+    ranked = sorted(counts, key=lambda word: (-counts[word], word))
+    return with_words(learned, ranked[: int(len(learned) * materials[0].word_share)])
+
+
+def with_words(learned: Learned, words: Sequence[str]) -> Learned:
+    """`learned` with every one of `words` as a piece, in the place of its least likely other pieces of Japanese.
+
+    Where runs of morphemes are pieces, a frequent word that nearly always stands in one of them is not worth a piece of
+    its own to the likelihood of the text; to what a model may learn of the word in new surroundings it is. A word's
+    score is the least that makes it one token: a step above that of its likeliest cut.
+    """
+    scores = {piece: on_step(score) for piece, score in learned}
+    missing = [word for word in dict.fromkeys(words) if word not in scores and set(word) <= scores.keys()]
+    wanted = set(words)
+    others = [piece for piece, _ in reversed(learned) if len(piece) > 1 and piece not in wanted and is_japanese(piece)]
+    missing = missing[: len(others)]
+    for piece in others[: len(missing)]:
+        del scores[piece]
+    for word in sorted(missing, key=lambda word: (len(word), word)):  # a word may be a part of a longer one
+        scores[word] = min(max(_likeliest_cut(word, scores) + SCORE_STEP, LOWEST), -SCORE_STEP)
+    return sorted(scores.items(), key=lambda each: (-each[1], each[0]))
+
+
+def _likeliest_cut(word: str, scores: Mapping[str, float]) -> float:
+    """The largest sum of the scores of pieces that spell `word`."""
+    best = [0.0, *(-math.inf for _ in word)]
+    for end in range(1, len(word) + 1):
+        best[end] = max(best[start] + scores.get(word[start:end], -math.inf) for start in range(end))
+    return best[-1]
 
 
 def _spelt_with(characters: set[str], pieces: Sequence[str]) -> list[str]:

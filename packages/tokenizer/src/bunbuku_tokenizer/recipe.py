@@ -3,7 +3,9 @@
 `Morphemes` is ours. The other two are what the field does, kept for comparison on equal text.
 """
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
 
 from bunbuku_contracts import Config
@@ -11,6 +13,7 @@ from pydantic import Field, PositiveInt
 
 from bunbuku_tokenizer import morphemes
 from bunbuku_tokenizer.candidates import candidates
+from bunbuku_tokenizer.scripts import is_japanese
 
 type Track = Callable[[Iterable[Any]], Iterable[Any]]
 """Shows progress of what it passes on."""
@@ -24,6 +27,10 @@ class Material(NamedTuple):
     """Strings to choose from with how often they occur; `None` to let SentencePiece find them."""
     delimiter: str | None = None
     """Stands in `lines` where no candidate may reach across."""
+    words: Mapping[str, int] = MappingProxyType({})
+    """Morphemes of Japanese of several characters, with how often they occur."""
+    word_share: float = 0.0
+    """The most frequent of `words` get a piece each, as many as this share of all pieces."""
 
 
 class Morphemes(Config):
@@ -34,6 +41,8 @@ class Morphemes(Config):
     """MeCab's. `unidic-lite` cuts finer; install it with `pip install bunbuku-tokenizer[unidic]`."""
     max_morphemes: PositiveInt = 2
     """Most whole morphemes in one piece: 1 never crosses a morpheme boundary, more gives fewer tokens."""
+    word_share: float = Field(default=0.38, ge=0, le=1)
+    """The most frequent morphemes have a piece each, as many as this share of all pieces, whatever that costs elsewhere."""
     min_count: PositiveInt = 2
     """A string seen less often is no candidate."""
     max_candidates: PositiveInt = 1_000_000
@@ -52,7 +61,11 @@ class Morphemes(Config):
         for part in track(counted):
             tally.add(part)
         found = candidates(tally, max_chars=max_chars, min_count=self.min_count, limit=self.max_candidates)
-        return Material(lines, found)
+        words = Counter({word: count for word, count in tally.atoms.items() if self._is_word(word, count, max_chars)})
+        return Material(lines, found, words=words, word_share=self.word_share)
+
+    def _is_word(self, text: str, count: int, max_chars: int) -> bool:
+        return count >= self.min_count and 2 <= len(text) <= max_chars and is_japanese(text)
 
 
 class Delimiter(Config):
