@@ -26,6 +26,14 @@ def test_a_log_gets_a_line_now_and_then(caplog: pytest.LogCaptureFixture, monkey
     ]
 
 
+def test_what_was_done_before_is_no_speed(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
+    ticks = iter([0.0, *[1.0] * 8, 60.0])  # eight in a second, which were there; the ninth in a minute
+    monkeypatch.setattr("bunbuku_contracts.progress.time.monotonic", lambda: next(ticks))
+    with caplog.at_level(logging.INFO):
+        list(progress.track(range(9), unit="steps", label="train", total=20, done=8))
+    assert [record.getMessage() for record in caplog.records] == ["train: 9 of 20 steps (45 %), 0.0/s, 11 min left"]
+
+
 def test_a_terminal_gets_one_live_display_also_for_trackers_inside_one_another():
     script = """
 import time

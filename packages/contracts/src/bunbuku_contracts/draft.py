@@ -66,10 +66,10 @@ class Draft:
         known |= {name: value for name, value in facts.items() if value is not None}
 
     def track[T](
-        self, items: Iterable[T], *, unit: str, total: int | None = None, label: str | None = None
+        self, items: Iterable[T], *, unit: str, total: int | None = None, label: str | None = None, done: int = 0
     ) -> Iterator[T]:
         """`items`, one by one, with progress for people. See `bunbuku_contracts.progress`."""
-        return progress.track(items, unit=unit, total=total, label=label or self.label)
+        return progress.track(items, unit=unit, total=total, label=label or self.label, done=done)
 
     def launch(
         self,

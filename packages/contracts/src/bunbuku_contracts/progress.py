@@ -15,7 +15,7 @@ _logger = logging.getLogger(__name__)
 _bars: Progress | None = None
 
 
-def track[T](items: Iterable[T], *, unit: str, label: str, total: int | None = None) -> Iterator[T]:
+def track[T](items: Iterable[T], *, unit: str, label: str, total: int | None = None, done: int = 0) -> Iterator[T]:
     """`items`, one by one, while people are told how far along they are.
 
     Args:
@@ -23,13 +23,14 @@ def track[T](items: Iterable[T], *, unit: str, label: str, total: int | None = N
         unit: What is counted, in the plural: `documents`.
         label: What is being done.
         total: How many there will be, if `items` does not know its length.
+        done: How many come first that were done before, and say nothing about how fast it goes.
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
-    return _bar(items, unit, label, total) if sys.stderr.isatty() else _lines(items, unit, label, total)
+    return (_bar if sys.stderr.isatty() else _lines)(items, unit, label, total, done)
 
 
-def _bar[T](items: Iterable[T], unit: str, label: str, total: int | None) -> Iterator[T]:
+def _bar[T](items: Iterable[T], unit: str, label: str, total: int | None, before: int) -> Iterator[T]:
     global _bars  # a terminal has room for one live display: trackers inside one another share it
     outermost = _bars is None
     bars = _bars = _bars or Progress(
@@ -45,7 +46,7 @@ def _bar[T](items: Iterable[T], unit: str, label: str, total: int | None) -> Ite
         bars.start()
     task = bars.add_task(label, total=total, unit=unit, rate="")
     try:
-        yield from _count(items, bars, task)
+        yield from _count(items, bars, task, before)
     finally:
         bars.remove_task(task)
         if outermost:
@@ -53,7 +54,7 @@ def _bar[T](items: Iterable[T], unit: str, label: str, total: int | None) -> Ite
             _bars = None
 
 
-def _count[T](items: Iterable[T], bars: Progress, task: TaskID) -> Iterator[T]:
+def _count[T](items: Iterable[T], bars: Progress, task: TaskID, before: int) -> Iterator[T]:
     started = shown = time.monotonic()
     pending = done = 0
     for item in items:
@@ -62,29 +63,31 @@ def _count[T](items: Iterable[T], bars: Progress, task: TaskID) -> Iterator[T]:
         now = time.monotonic()
         if now - shown > 0.1:
             done, shown = done + pending, now
-            bars.update(task, advance=pending, rate=f"{done / (now - started):,.0f}/s")
+            bars.update(task, advance=pending, rate=f"{max(done - before, 0) / (now - started):,.0f}/s")
             pending = 0
 
 
-def _lines[T](items: Iterable[T], unit: str, label: str, total: int | None) -> Iterator[T]:
+def _lines[T](items: Iterable[T], unit: str, label: str, total: int | None, before: int) -> Iterator[T]:
     started = told = time.monotonic()
     for done, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
         if now - told >= LINE_SECONDS:
             told = now
-            _logger.info("%s", line(done, total, now - started, unit=unit, label=label))
+            _logger.info("%s", line(done, total, now - started, unit=unit, label=label, before=before))
 
 
-def line(done: int, total: int | None, seconds: float, *, unit: str, label: str) -> str:
-    """One line of progress.
+def line(done: int, total: int | None, seconds: float, *, unit: str, label: str, before: int = 0) -> str:
+    """One line of progress, `before` of what is done having taken none of the seconds.
 
     >>> line(1200, 3600, 60.0, unit="documents", label="corpus.clean")
     'corpus.clean: 1,200 of 3,600 documents (33 %), 20.0/s, 2 min left'
     >>> line(1200, None, 60.0, unit="documents", label="corpus.clean")
     'corpus.clean: 1,200 documents, 20.0/s'
+    >>> line(1200, 3600, 60.0, unit="steps", label="train", before=900)
+    'train: 1,200 of 3,600 steps (33 %), 5.0/s, 8 min left'
     """
-    rate = done / seconds if seconds else 0.0
+    rate = max(done - before, 0) / seconds if seconds else 0.0
     if total is None or not rate:
         return f"{label}: {done:,} {unit}, {rate:,.1f}/s"
     left = (total - done) / rate

@@ -11,7 +11,7 @@ from typing import Any
 
 from bunbuku_contracts import Draft
 
-from bunbuku_pretrain.job import StepRecord, history_file, parse_history
+from bunbuku_pretrain.job import StepRecord, history_file, parse_history, read_history
 
 Scalars = dict[str, float]
 
@@ -23,7 +23,8 @@ class Watcher:
         self._history = history_file(scratch)
         self._read = 0
         self._done = 0
-        self._bar: Iterator[int] = draft.track(range(steps), unit="steps", total=steps, label="train")
+        before = len(read_history(scratch))
+        self._bar: Iterator[int] = draft.track(range(steps), unit="steps", total=steps, label="train", done=before)
         self._batch_tokens = batch_tokens
         self._events = Events(draft.log / "tensorboard")
 
