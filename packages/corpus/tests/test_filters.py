@@ -6,15 +6,26 @@ from bunbuku_corpus.filters import (
     AnyFilter,
     DominantNgram,
     Filter,
+    ListedHost,
+    ListedWords,
+    NoEarlyKana,
     OtherLanguage,
+    OtherTopLevelDomain,
     RepeatedLines,
     RepeatedNgrams,
     RepeatedParagraphs,
+    SuspectUrl,
     TooFewLetters,
     TooLittleKana,
     TooLong,
+    TooManyListedWords,
     TooShort,
+    TopWordNgram,
 )
+from bunbuku_corpus.policy import Policy, measured, measures_of
+from bunbuku_corpus.presets import presets
+from bunbuku_corpus.texts import Texts
+from bunbuku_corpus.vocabulary import Vocabulary, fold, words_of
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
@@ -22,6 +33,12 @@ from pydantic import TypeAdapter, ValidationError
 PROSE = "春はあけぼの。やうやう白くなりゆく山ぎは、すこしあかりて、紫だちたる雲のほそくたなびきたる。"
 ENGLISH = "The weather was fine yesterday, so we walked to the lake and had our lunch there."
 CHINESE = "今天天气很好，我们去公园散步，晚上一起吃饭，然后看了一部电影。の字很可爱。"
+
+ARTICLE = (
+    "この城は十六世紀の後半に建てられ、戦国時代の末に落城した。落城のとき、城に残っていた者たちが虐殺されたと伝えられるが、"
+    "同じ時代の記録には見えず、後の世の創作とする説が有力である。現在は公園になっており、春には桜の名所として多くの人が訪れる。"
+    "二十世紀の末から発掘調査が続けられ、本丸の跡からは建物の礎石や陶磁器が見つかっている。"
+)
 
 
 def document(text: str, language: str = "ja") -> Document:
@@ -68,21 +85,13 @@ def test_a_filter_drops_what_it_is_named_for(judge: Filter, text: str, dropped: 
     assert judge.drops(text) is dropped
 
 
+NEEDED = {
+    "listed_words": {"vocabulary": "adult"},
+    "too_many_listed_words": {"vocabulary": "adult"},
+    "listed_host": {"hosts": ["example.com"]},
+}
 EVERY = TypeAdapter(list[AnyFilter]).validate_python(
-    [
-        {"type": name}
-        for name in (
-            "too_short",
-            "too_long",
-            "other_language",
-            "too_little_kana",
-            "too_few_letters",
-            "repeated_lines",
-            "repeated_paragraphs",
-            "repeated_ngrams",
-            "dominant_ngram",
-        )
-    ]
+    [{"type": name} | NEEDED.get(name, {}) for name in TypeAdapter(AnyFilter).json_schema()["discriminator"]["mapping"]]
 )
 
 
@@ -95,9 +104,10 @@ def test_a_filter_with_languages_lets_other_documents_pass(judge: Filter):
     assert scoped.name == f"{judge.name}.fr"
 
 
-@pytest.mark.parametrize("judge", EVERY, ids=lambda judge: judge.name)
-def test_a_megabyte_is_judged(judge: Filter):
-    assert judge.drops("あいう\n" * 250_000) in (True, False)
+def test_a_megabyte_is_judged_by_every_filter():
+    values = measured(Texts(["あいう\n" * 250_000]), measures_of(EVERY))
+    names = [one.name for one in EVERY if one.excludes(values[one.measure.name])[0]]
+    assert {"repeated_lines", "repeated_ngrams", "dominant_ngram", "repeated_word_ngrams"} <= set(names)
 
 
 def _repeated_by_hand(text: str, n: int) -> int:
@@ -131,6 +141,80 @@ def test_dominant_ngram_counts_as_one_would_by_hand(text: str, n: int, max_ratio
 @given(st.text(), st.sampled_from(EVERY))
 def test_every_text_is_judged_alike_twice(text: str, judge: Filter):
     assert judge.drops(text) is judge.drops(text)
+
+
+def test_the_most_frequent_ngram_of_a_repetitive_japanese_text_is_found():
+    text = "今日も元気に頑張りましょう。" * 20
+    assert DominantNgram(n=4, max_ratio=0.2).drops(text) and TopWordNgram(n=4, max_ratio=0.16).drops(text)
+
+
+def test_one_kana_lets_no_chinese_page_pass_and_no_english_heading_stops_a_japanese_one():
+    heading = "Home | About us | Contact | Sign in | Terms of service | Privacy policy"
+    japanese, chinese = f"{heading}\n{PROSE}{ARTICLE}", CHINESE * 3
+    web = presets()["web"]
+    assert [one.name for one in web if one.drops(chinese)][:2] == ["other_language", "too_little_kana"]
+    assert [one.name for one in web if one.drops(japanese)] == []
+    rule_of_thumb = NoEarlyKana()
+    assert rule_of_thumb.drops(japanese) and not rule_of_thumb.drops("のんびり" + chinese)  # what the web preset is not
+
+
+@pytest.mark.parametrize("vocabulary", ["adult", "violence", "discrimination", "advertising", "boilerplate"])
+def test_one_word_of_a_list_rejects_no_article_however_strict_the_density(vocabulary: Vocabulary):
+    judge = ListedWords(vocabulary=vocabulary, max_ratio=0.0)
+    text = ARTICLE.replace("虐殺", "")
+    word = words_of(vocabulary)[0]
+    assert not judge.drops(text) and not judge.drops(f"{text}{word}。")
+    assert judge.drops(f"{text}{word}、{word}。")
+    assert [one.name for one in presets()["web"] if one.drops(ARTICLE)] == []
+
+
+def test_a_word_in_katakana_is_not_found_inside_another():
+    judge = TooManyListedWords(vocabulary="adult", words=("サックス",), max_count=0)
+    assert judge.drops("サックスを吹く") and not judge.drops("アングロサックスンの歴史")
+
+
+def test_word_lists_are_whole():
+    for vocabulary in ("adult", "violence", "discrimination", "advertising", "boilerplate"):
+        words = words_of(vocabulary)
+        assert len(words) >= 40 and len(set(words)) == len(words)
+        assert all(word == fold(word) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("judge", "url", "dropped"),
+    [
+        (ListedHost(hosts=("example.com",)), "https://www.example.com/a", True),
+        (ListedHost(hosts=("example.com",)), "https://notexample.com/", False),
+        (ListedHost(hosts=("example.com",)), None, False),
+        (ListedHost(hosts=("example.com",)), "http://[broken", False),
+        (OtherTopLevelDomain(), "https://www.go.jp/", False),
+        (OtherTopLevelDomain(), "https://example.ru/", True),
+        (OtherTopLevelDomain(), None, False),
+        (SuspectUrl(max_count=1), "https://example.com/xxx-porn-1", True),
+        (SuspectUrl(max_count=1), "https://example.com/hentai", False),
+    ],
+)
+def test_an_address_is_judged(judge: Filter, url: str | None, dropped: bool):
+    assert judge.rejects(Document("id", PROSE, "source", url, "MIT", "ja")) is dropped
+
+
+@pytest.mark.parametrize("name", sorted(presets()))
+def test_a_preset_judges_prose_and_spam(name: str):
+    names = [one.name for one in presets()[name]]
+    assert len(set(names)) == len(names)
+    spam = Document("id", "今だけ送料無料！激安セール！" * 60, "source", "https://shop.example.jp/", "MIT", "ja")
+    assert any(one.rejects(spam) for one in presets()[name])
+    policy = Policy.model_validate({"preset": name})
+    assert policy.filters == presets()[name]
+    assert Policy.model_validate(policy.model_dump()) == policy
+
+
+def test_a_preset_takes_other_values_and_further_filters():
+    policy = Policy.model_validate(
+        {"preset": "web", "filters": [{"type": "too_short", "min_chars": 7}, {"type": "bullet_lines"}]}
+    )
+    assert [one.name for one in policy.filters] == [*(one.name for one in presets()["web"]), "bullet_lines"]
+    assert TooShort(min_chars=7) in policy.filters
 
 
 @pytest.mark.parametrize(

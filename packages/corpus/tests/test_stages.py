@@ -96,7 +96,7 @@ def test_every_dropped_document_has_its_reason(tmp_path: Path):
     rows = read_rows(cleaned, "dropped", ("text", "reason"))
     assert {row["text"]: row["reason"] for row in rows} == {
         AWFUL[0]: "too_short",
-        AWFUL[1]: "repeated_ngrams",
+        AWFUL[1]: "repeated_ngrams_4",
         AWFUL[2]: "other_language",
         AWFUL[3]: "other_language",
     }
@@ -108,10 +108,10 @@ def test_the_report_counts_each_filter_alone_and_in_sequence(tmp_path: Path):
     filters = {one["name"]: one for one in report_of(cleaned)["filters"]}
     alone = {name: one["alone"]["documents"] for name, one in filters.items()}
     in_sequence = {name: one["in_sequence"]["documents"] for name, one in filters.items()}
-    assert alone == {"too_short": 2, "other_language": 2, "too_little_kana": 2, "repeated_ngrams": 3}
-    assert in_sequence == {"too_short": 2, "other_language": 2, "too_little_kana": 0, "repeated_ngrams": 1}
+    assert alone == {"too_short": 2, "other_language": 2, "too_little_kana": 2, "repeated_ngrams_4": 3}
+    assert in_sequence == {"too_short": 2, "other_language": 2, "too_little_kana": 0, "repeated_ngrams_4": 1}
     assert cleaned.manifest.metrics["alone.too_little_kana.documents"] == 2
-    assert cleaned.manifest.metrics["in_sequence.repeated_ngrams.characters"] == len(AWFUL[1])
+    assert cleaned.manifest.metrics["in_sequence.repeated_ngrams_4.characters"] == len(AWFUL[1])
     assert {sample["text"] for sample in filters["other_language"]["samples"]} == {AWFUL[2], AWFUL[3]}
     titles = [section.title for section in read_sections(cleaned)]
     assert titles == ["What the filters removed", "What was kept, by source", "Normalization"]
@@ -124,6 +124,16 @@ def test_normalization_is_reported(tmp_path: Path):
     assert report["changed_documents"] == 1 and report["newlines"] == 1
     assert report["replaced"] == [{"before": "か\u3099", "after": "が", "times": 1}]
     assert report["nfkc_would_replace"] == [{"before": "①", "after": "1", "times": 1}]
+
+
+def test_edits_are_made_before_texts_are_judged_and_reported(tmp_path: Path):
+    config = CleanConfig.model_validate(
+        {"filters": [{"type": "too_short", "min_chars": 20}], "edits": [{"type": "trim_footer"}]}
+    )
+    cleaned = clean(tmp_path / "clean", config, corpus_of(tmp_path, [PROSE[0] + "\nサイトマップ", PROSE[1]]))
+    assert [one.text for one in read_documents(cleaned)] == list(PROSE[:2])
+    assert report_of(cleaned)["normalization"]["edited"] == {"trim_footer": 1}
+    assert "trim_footer: 1" in read_sections(cleaned)[-1].paragraphs[-1]
 
 
 def test_a_document_of_unknown_language_gets_the_one_it_is_written_in(tmp_path: Path):

@@ -46,6 +46,8 @@ class Changes:
     controls: int = 0
     replaced: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """Characters, with their marks, and what the form made of them."""
+    edited: Counter[str] = field(default_factory=Counter[str])
+    """Texts that each edit changed."""
     foldable_documents: int = 0
     """Texts that NFKC would still change."""
     foldable: Counter[str] = field(default_factory=Counter[str])
@@ -57,6 +59,7 @@ class Changes:
         self.newlines += other.newlines
         self.controls += other.controls
         self.replaced.update(other.replaced)
+        self.edited.update(other.edited)
         self.foldable_documents += other.foldable_documents
         self.foldable.update(other.foldable)
 

@@ -53,6 +53,8 @@ class NormalizationReport(Frozen):
     """What normalization did, and what NFKC would do to the results."""
 
     changed_documents: int
+    edited: dict[str, int]
+    """Documents that each edit changed."""
     newlines: int
     controls_removed: int
     replaced: tuple[Replaced, ...]
@@ -141,6 +143,7 @@ def _normalization(changes: Changes) -> NormalizationReport:
     foldable = sorted(changes.foldable.items(), key=lambda item: (-item[1], item[0]))
     return NormalizationReport(
         changed_documents=changes.documents,
+        edited=dict(sorted(changes.edited.items())),
         newlines=changes.newlines,
         controls_removed=changes.controls,
         replaced=tuple(Replaced(before=before, after=after, times=n) for (before, after), n in replaced),
@@ -201,12 +204,15 @@ def _normalization_section(report: NormalizationReport) -> Section:
         f"{report.controls_removed:,} control characters went, {sum(one.times for one in report.replaced):,} characters "
         f"were replaced. NFKC would change {report.nfkc_would_change_documents:,} documents."
     )
+    edited = "; ".join(f"{name}: {count:,}" for name, count in report.edited.items())
     tables = (
         _replaced_table(report.replaced, "Replaced"),
         _replaced_table(report.nfkc_would_replace, "NFKC would replace"),
     )
     return Section(
-        title="Normalization", paragraphs=(paragraph,), tables=tuple(table for table in tables if table.rows)
+        title="Normalization",
+        paragraphs=(paragraph, *((f"Documents edited. {edited}.",) if edited else ())),
+        tables=tuple(table for table in tables if table.rows),
     )
 
 

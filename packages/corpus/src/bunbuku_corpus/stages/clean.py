@@ -1,44 +1,22 @@
 """Normalize documents and filter them, in one step."""
 
-from collections import Counter
-
-from bunbuku_contracts import Artifact, BunbukuError, Config, Corpus, Draft, RunSettings, stage
-from pydantic import NonNegativeInt, PositiveInt, model_validator
+from bunbuku_contracts import Artifact, BunbukuError, Corpus, Draft, RunSettings, stage
+from pydantic import NonNegativeInt, PositiveInt
 
 from bunbuku_corpus.cleaning import Judge, Verdicts, judgements
 from bunbuku_corpus.document import ShardWriter, count_documents, read_documents
-from bunbuku_corpus.filters import AnyFilter, OtherLanguage, RepeatedLines, RepeatedNgrams, TooLittleKana, TooShort
-from bunbuku_corpus.normalization import Normalization
+from bunbuku_corpus.policy import Policy
+from bunbuku_corpus.preparation import Preparation
 from bunbuku_corpus.reports import clean_report, clean_sections, write_report
 
 
-class CleanConfig(Config):
+class CleanConfig(Preparation, Policy):
     """What is done to texts, and which are let through."""
 
-    normalization: Normalization = Normalization()
-    """Form (NFC), newlines and control characters; what is done is counted in the report."""
-    identify_unknown: bool = True
-    """Identify the language of documents whose source does not state it (`und`)."""
-    filters: tuple[AnyFilter, ...] = (
-        TooShort(),
-        OtherLanguage(),
-        TooLittleKana(languages=("ja",)),
-        RepeatedLines(),
-        RepeatedNgrams(),
-    )
-    """All judge every document; the first in this order that rejects it gives the reason."""
     samples: NonNegativeInt = 5
     """Rejected documents that the report shows of each filter."""
     rows_per_shard: PositiveInt = 100_000
     """Documents in a Parquet file."""
-
-    @model_validator(mode="after")
-    def _names_differ(self) -> "CleanConfig":
-        names = Counter(one.name for one in self.filters)
-        twice = [name for name, times in names.items() if times > 1]
-        if twice:
-            raise ValueError(f"the filter {twice[0]!r} is there twice: give one of them other `languages`")
-        return self
 
 
 class CleanRun(RunSettings):
@@ -56,14 +34,27 @@ def clean(draft: Draft, config: CleanConfig, corpus: Artifact[Corpus], *, run: C
     """Normalize every document and drop those that a filter rejects.
 
     Dropped documents are kept in the part `dropped`, each with its reason; `report.json` and the sections say how much
-    every filter removes alone and in sequence, and what normalization changed. The filters, by what they drop:
+    every filter removes alone and in sequence, and what normalization changed. `preset` takes a published set of filters:
+    `tanuki`, `fineweb2-ja`, `swallow-v1`, `llm-jp-v1`, or our own `web`. The filters, by what they drop:
 
-        too_short, too_long          number of characters (min_chars, max_chars)
-        other_language               a text in none of the `expected` languages
-        too_little_kana              Chinese, code, romanized Japanese (min_ratio)
-        too_few_letters              tables, rulers, digits (min_ratio)
-        repeated_lines, repeated_paragraphs, repeated_ngrams, dominant_ngram
-                                     text that says the same again (max_ratio, n)
+        too_short, too_long, too_few_japanese     number of characters, or of Japanese ones
+        other_language, no_early_kana             another language; no kana at the beginning
+        too_little_kana, too_little_japanese, too_little_hiragana, too_much_katakana, too_few_letters
+                                                  scripts: Chinese, code, lists of names, tables
+        odd_compression, mojibake                 says the same, or nothing; was decoded wrongly
+        repeated_lines, repeated_paragraphs, duplicate_lines, duplicate_line_characters, duplicate_sentences,
+        duplicate_sentence_characters, repeated_ngrams, recurring_ngrams, dominant_ngram, frequent_ngram,
+        repeated_word_ngrams, top_word_ngram      text that says the same again
+        odd_sentences, endless_sentence, too_few_kuten, ellipsis_sentences
+                                                  sentences that prose does not have
+        unfinished_lines, too_little_prose, short_lines, bullet_lines, ellipsis_lines, too_many_newlines
+                                                  menus, lists, teasers
+        too_few_words, too_many_words, odd_words, too_few_letter_words, too_many_nouns, too_few_stop_words,
+        too_many_symbols                          words, as an analyzer cuts them
+        listed_words, too_many_listed_words       density, or number, of adult, violence, discrimination,
+                                                  advertising or boilerplate words
+        suspect_url, listed_host, other_top_level_domain
+                                                  where a text was found
 
     Each takes `languages`, to judge only documents of those. For example:
 
@@ -73,7 +64,7 @@ def clean(draft: Draft, config: CleanConfig, corpus: Artifact[Corpus], *, run: C
         languages = ["ja"]
     """
     verdicts = Verdicts(config.filters, config.samples)
-    judge = Judge(config.normalization, config.filters, config.identify_unknown)
+    judge = Judge(config, config.filters)
     languages: set[str] = set()
     documents = draft.track(read_documents(corpus), unit="documents", total=count_documents(corpus))
     with (

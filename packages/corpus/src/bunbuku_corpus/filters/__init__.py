@@ -1,0 +1,305 @@
+"""Measures, and the filters that are thresholds on them. `filter.py` says what both are."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from bunbuku_corpus.filters.characters import (
+    Characters,
+    CompressionRatio,
+    EarlyKana,
+    HiraganaRatio,
+    JapaneseCharacters,
+    JapaneseRatio,
+    KanaRatio,
+    KatakanaRatio,
+    Language,
+    LetterRatio,
+    Mojibake,
+    MojibakeRatio,
+    NoEarlyKana,
+    OddCompression,
+    OtherLanguage,
+    TooFewJapanese,
+    TooFewLetters,
+    TooLittleHiragana,
+    TooLittleJapanese,
+    TooLittleKana,
+    TooLong,
+    TooMuchKatakana,
+    TooShort,
+)
+from bunbuku_corpus.filters.filter import Bounds, Filter, Measure, Ratio, Values
+from bunbuku_corpus.filters.listed import (
+    Host,
+    ListedHost,
+    ListedWordCount,
+    ListedWordRatio,
+    ListedWords,
+    OtherTopLevelDomain,
+    SuspectUrl,
+    TooManyListedWords,
+    TopLevelDomain,
+    UrlWordCount,
+)
+from bunbuku_corpus.filters.pieces import (
+    BulletLineRatio,
+    BulletLines,
+    CharactersPerKuten,
+    DuplicateLineCharacters,
+    DuplicateLineCharRatio,
+    DuplicateLineRatio,
+    DuplicateLines,
+    DuplicateSentenceCharacters,
+    DuplicateSentenceCharRatio,
+    DuplicateSentenceRatio,
+    DuplicateSentences,
+    EllipsisLineRatio,
+    EllipsisLines,
+    EllipsisSentenceRatio,
+    EllipsisSentences,
+    EndlessSentence,
+    LineEndRatio,
+    LongestSentence,
+    MeanSentence,
+    OddSentences,
+    ProseRatio,
+    RepeatedLineRatio,
+    RepeatedLines,
+    RepeatedParagraphRatio,
+    RepeatedParagraphs,
+    ShortLineRatio,
+    ShortLines,
+    TooFewKuten,
+    TooLittleProse,
+    UnfinishedLines,
+)
+from bunbuku_corpus.filters.repetition import (
+    DominantNgram,
+    DominantNgramRatio,
+    FrequentNgram,
+    RecurringNgrams,
+    RecurringNgramShare,
+    RepeatedNgramRatio,
+    RepeatedNgrams,
+    TopNgramShare,
+)
+from bunbuku_corpus.filters.wording import (
+    LetterWordRatio,
+    MeanWord,
+    NewlineWordRatio,
+    NounRatio,
+    OddWords,
+    RepeatedWordNgramRatio,
+    RepeatedWordNgrams,
+    StopWordCount,
+    SymbolWordRatio,
+    TooFewLetterWords,
+    TooFewStopWords,
+    TooFewWords,
+    TooManyNewlines,
+    TooManyNouns,
+    TooManySymbols,
+    TooManyWords,
+    TopWordNgram,
+    TopWordNgramRatio,
+    WordCount,
+)
+
+AnyFilter = Annotated[
+    TooShort
+    | TooLong
+    | OtherLanguage
+    | TooLittleKana
+    | TooFewLetters
+    | TooFewJapanese
+    | TooLittleJapanese
+    | TooLittleHiragana
+    | TooMuchKatakana
+    | NoEarlyKana
+    | OddCompression
+    | Mojibake
+    | RepeatedLines
+    | RepeatedParagraphs
+    | DuplicateLines
+    | DuplicateLineCharacters
+    | DuplicateSentences
+    | DuplicateSentenceCharacters
+    | OddSentences
+    | EndlessSentence
+    | EllipsisSentences
+    | TooFewKuten
+    | UnfinishedLines
+    | TooLittleProse
+    | ShortLines
+    | BulletLines
+    | EllipsisLines
+    | RepeatedNgrams
+    | DominantNgram
+    | FrequentNgram
+    | RecurringNgrams
+    | TooFewWords
+    | TooManyWords
+    | OddWords
+    | TooFewLetterWords
+    | TooManyNouns
+    | TooFewStopWords
+    | TooManySymbols
+    | TooManyNewlines
+    | TopWordNgram
+    | RepeatedWordNgrams
+    | ListedWords
+    | TooManyListedWords
+    | SuspectUrl
+    | ListedHost
+    | OtherTopLevelDomain,
+    Field(discriminator="type"),
+]
+
+AnyMeasure = Annotated[
+    Characters
+    | JapaneseCharacters
+    | KanaRatio
+    | LetterRatio
+    | JapaneseRatio
+    | HiraganaRatio
+    | KatakanaRatio
+    | EarlyKana
+    | CompressionRatio
+    | MojibakeRatio
+    | Language
+    | RepeatedLineRatio
+    | RepeatedParagraphRatio
+    | DuplicateLineRatio
+    | DuplicateLineCharRatio
+    | DuplicateSentenceRatio
+    | DuplicateSentenceCharRatio
+    | MeanSentence
+    | LongestSentence
+    | EllipsisSentenceRatio
+    | CharactersPerKuten
+    | LineEndRatio
+    | ProseRatio
+    | ShortLineRatio
+    | BulletLineRatio
+    | EllipsisLineRatio
+    | RepeatedNgramRatio
+    | DominantNgramRatio
+    | TopNgramShare
+    | RecurringNgramShare
+    | WordCount
+    | MeanWord
+    | LetterWordRatio
+    | NounRatio
+    | StopWordCount
+    | SymbolWordRatio
+    | NewlineWordRatio
+    | TopWordNgramRatio
+    | RepeatedWordNgramRatio
+    | ListedWordRatio
+    | ListedWordCount
+    | UrlWordCount
+    | Host
+    | TopLevelDomain,
+    Field(discriminator="type"),
+]
+
+__all__ = [
+    "AnyFilter",
+    "AnyMeasure",
+    "Bounds",
+    "BulletLineRatio",
+    "BulletLines",
+    "Characters",
+    "CharactersPerKuten",
+    "CompressionRatio",
+    "DominantNgram",
+    "DominantNgramRatio",
+    "DuplicateLineCharRatio",
+    "DuplicateLineCharacters",
+    "DuplicateLineRatio",
+    "DuplicateLines",
+    "DuplicateSentenceCharRatio",
+    "DuplicateSentenceCharacters",
+    "DuplicateSentenceRatio",
+    "DuplicateSentences",
+    "EarlyKana",
+    "EllipsisLineRatio",
+    "EllipsisLines",
+    "EllipsisSentenceRatio",
+    "EllipsisSentences",
+    "EndlessSentence",
+    "Filter",
+    "FrequentNgram",
+    "HiraganaRatio",
+    "Host",
+    "JapaneseCharacters",
+    "JapaneseRatio",
+    "KanaRatio",
+    "KatakanaRatio",
+    "Language",
+    "LetterRatio",
+    "LetterWordRatio",
+    "LineEndRatio",
+    "ListedHost",
+    "ListedWordCount",
+    "ListedWordRatio",
+    "ListedWords",
+    "LongestSentence",
+    "MeanSentence",
+    "MeanWord",
+    "Measure",
+    "Mojibake",
+    "MojibakeRatio",
+    "NewlineWordRatio",
+    "NoEarlyKana",
+    "NounRatio",
+    "OddCompression",
+    "OddSentences",
+    "OddWords",
+    "OtherLanguage",
+    "OtherTopLevelDomain",
+    "ProseRatio",
+    "Ratio",
+    "RecurringNgramShare",
+    "RecurringNgrams",
+    "RepeatedLineRatio",
+    "RepeatedLines",
+    "RepeatedNgramRatio",
+    "RepeatedNgrams",
+    "RepeatedParagraphRatio",
+    "RepeatedParagraphs",
+    "RepeatedWordNgramRatio",
+    "RepeatedWordNgrams",
+    "ShortLineRatio",
+    "ShortLines",
+    "StopWordCount",
+    "SuspectUrl",
+    "SymbolWordRatio",
+    "TooFewJapanese",
+    "TooFewKuten",
+    "TooFewLetterWords",
+    "TooFewLetters",
+    "TooFewStopWords",
+    "TooFewWords",
+    "TooLittleHiragana",
+    "TooLittleJapanese",
+    "TooLittleKana",
+    "TooLittleProse",
+    "TooLong",
+    "TooManyListedWords",
+    "TooManyNewlines",
+    "TooManyNouns",
+    "TooManySymbols",
+    "TooManyWords",
+    "TooMuchKatakana",
+    "TooShort",
+    "TopLevelDomain",
+    "TopNgramShare",
+    "TopWordNgram",
+    "TopWordNgramRatio",
+    "UnfinishedLines",
+    "UrlWordCount",
+    "Values",
+    "WordCount",
+]
