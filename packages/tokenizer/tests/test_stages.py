@@ -97,17 +97,27 @@ def test_shares_divide_the_learned_pieces_and_the_result_is_the_same_for_any_wor
     assert many < few
 
 
-def test_a_share_that_the_text_cannot_fill_or_a_language_without_one_is_named(
+def test_a_share_for_a_language_without_text_or_text_without_a_share_is_named(
     corpus: Artifact[Corpus], small: TrainConfig, tmp_path: Path
 ) -> None:
     for shares, problem in (
-        ({"ja": 0.01, "en": 1.0}, r"gives 'en' \d+ pieces, and its text gives only \d+"),
         ({"ja": 1.0}, "leaves out 'en'"),
         ({"ja": 1.0, "en": 1.0, "code": 1.0}, "names 'code', and the corpus has no document in it"),
     ):
         with pytest.raises(BunbukuError, match=problem):
             train(tmp_path / "out", small.model_copy(update={"shares": shares}), corpus)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_language_that_runs_out_leaves_its_share_to_the_others(
+    corpus: Artifact[Corpus], small: TrainConfig, tmp_path: Path
+) -> None:
+    config = small.model_copy(update={"shares": {"ja": 1.0, "en": 50.0}, "vocab_size": 760, "multiple_of": 1})
+    made = train(tmp_path / "out", config, corpus)
+    assert made.spec.vocab_size == 760
+    assert made.manifest.metrics["pieces.ja"] > made.manifest.metrics["pieces.en"] / 50
+    with pytest.raises(BunbukuError, match="`vocab_size` 3008 is more than the sample gives"):
+        train(tmp_path / "more", config.model_copy(update={"vocab_size": 3008}), corpus)
 
 
 def test_a_vocabulary_too_large_for_the_text_names_the_largest_that_can_be_made(

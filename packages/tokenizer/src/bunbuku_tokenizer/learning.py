@@ -13,8 +13,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from bunbuku_contracts import BunbukuError
-
 from bunbuku_tokenizer import unigram
 from bunbuku_tokenizer.candidates import SPACE
 from bunbuku_tokenizer.recipe import AnyCandidates, Material, Track
@@ -59,8 +57,7 @@ class Learner:
         """As `together`, the pieces of several characters divided by `shares`; and each language's number of them.
 
         Raises:
-            VocabularyTooSmall: The characters alone are more.
-            BunbukuError: A language's text does not give its share.
+            VocabularyTooLarge, VocabularyTooSmall: As `unigram.learn`.
         """
         whole = sum(shares.values())
         found: dict[str, list[str]] = {}
@@ -78,11 +75,15 @@ class Learner:
         if len(characters) + _FIXED > size:
             raise unigram.VocabularyTooSmall(len(characters) + _FIXED)
         spelt = {language: _spelt_with(set(characters), pieces) for language, pieces in found.items()}
-        kept = _divide(spelt, scores, size - _FIXED - len(characters), shares)
-        numbers = {language: len(pieces) for language, pieces in kept.items()}
-        chosen = chain(characters, *kept.values())
+        fixed = _FIXED + len(characters)
+        try:
+            kept = _divide(spelt, scores, size - fixed, shares)
+        except unigram.VocabularyTooLarge as error:
+            raise unigram.VocabularyTooLarge(error.largest + fixed) from error
+        numbers = {language: len(set(pieces).intersection(kept)) for language, pieces in spelt.items()}
         least = min(scores.values())
-        ranked = sorted(((piece, scores.get(piece, least)) for piece in chosen), key=lambda each: (-each[1], each[0]))
+        weighed = ((piece, scores.get(piece, least)) for piece in (*characters, *kept))
+        ranked = sorted(weighed, key=lambda each: (-each[1], each[0]))
         return _with_words(ranked, materials), model, numbers
 
     def _prepare(self, lines: list[str]) -> Material:
@@ -126,21 +127,22 @@ def _seeds(found: Mapping[str, Sequence[str]]) -> list[tuple[str, int]]:
 
 def _divide(
     found: Mapping[str, Sequence[str]], scores: Mapping[str, float], size: int, shares: Mapping[str, float]
-) -> dict[str, list[str]]:
-    """Each language's likeliest pieces, as many as its share of `size`; a piece counts for the first that has it."""
-    quotas = _quotas(size, shares)
-    taken: set[str] = set()
-    kept: dict[str, list[str]] = {}
-    for language, pieces in found.items():
-        free = sorted(set(pieces) - taken - set(GIVEN), key=lambda piece: (-scores.get(piece, -math.inf), piece))
-        kept[language] = free[: quotas[language]]
-        taken.update(kept[language])
-        if len(free) < quotas[language]:
-            raise BunbukuError(
-                f"`shares` gives {language!r} {quotas[language]} pieces, and its text gives only {len(free)}",
-                hint=f"lower its share, or `vocab_size`, or give it more text in {language!r}",
-            )
-    return kept
+) -> list[str]:
+    """`size` pieces: the languages take their likeliest ones in turns, as often as their shares say.
+
+    What is another language's too counts for both. One that runs out leaves its turns to the others.
+
+    Raises:
+        VocabularyTooLarge: There are not so many.
+    """
+    turns: list[tuple[float, int, str]] = []
+    for index, (language, pieces) in enumerate(found.items()):
+        ranked = sorted(set(pieces) - set(GIVEN), key=lambda piece: (-scores.get(piece, -math.inf), piece))
+        turns += [((rank + 1) / shares[language], index, piece) for rank, piece in enumerate(ranked)]
+    chosen = list(dict.fromkeys(piece for _, _, piece in sorted(turns)))
+    if len(chosen) < size:
+        raise unigram.VocabularyTooLarge(len(chosen))
+    return chosen[:size]
 
 
 def _with_words(learned: Learned, materials: Sequence[Material]) -> Learned:
@@ -181,14 +183,3 @@ def _likeliest_cut(word: str, scores: Mapping[str, float]) -> float:
 def _spelt_with(characters: set[str], pieces: Sequence[str]) -> list[str]:
     """Pieces whose characters are all there: a character of one language may be too rare in all of the text."""
     return [piece for piece in pieces if characters.issuperset(piece)]
-
-
-def _quotas(size: int, shares: Mapping[str, float]) -> dict[str, int]:
-    """Whole numbers in proportion to `shares` that add up to `size`."""
-    whole, before, reached = sum(shares.values()), 0, 0.0
-    quotas: dict[str, int] = {}
-    for language, share in shares.items():
-        reached += share
-        upto = round(size * reached / whole)
-        quotas[language], before = upto - before, upto
-    return quotas

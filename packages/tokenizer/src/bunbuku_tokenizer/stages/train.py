@@ -169,7 +169,8 @@ def _learn(
         largest = error.largest + beside
         raise BunbukuError(
             f"`vocab_size` {config.vocab_size} is more than the sample gives, which is {largest} pieces",
-            hint=f"set vocab_size = {largest} or less, or give it more text",
+            hint=f"set vocab_size = {largest} or less, or give it more text"
+            + ", or other `shares`" * bool(config.shares),
         ) from error
     except unigram.VocabularyTooSmall as error:
         smallest = error.smallest + beside
