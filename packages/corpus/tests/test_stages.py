@@ -143,22 +143,6 @@ def test_a_document_of_unknown_language_gets_the_one_it_is_written_in(tmp_path: 
     assert cleaned.spec.languages == ("en", "ja")
 
 
-def test_copies_go_and_say_of_what(tmp_path: Path):
-    near_copy = PROSE[0] * 3 + "少し違う。"
-    fresh = dedup(tmp_path / "dedup", DedupConfig(), corpus_of(tmp_path, [PROSE[0] * 3, PROSE[1], PROSE[1], near_copy]))
-    rows = {row["id"]: row for row in read_rows(fresh, "dropped", ("id", "reason", "duplicate_of", "similarity"))}
-    assert rows["d2"] == {"id": "d2", "reason": "exact_duplicate", "duplicate_of": "d1", "similarity": "1.0000"}
-    assert (rows["d3"]["reason"], rows["d3"]["duplicate_of"]) == ("near_duplicate", "d0")
-    assert report_of(fresh)["copies"] == {"2": 2}
-    assert [sample["of"] for sample in report_of(fresh)["samples"]] == ["d0"]
-
-
-def test_near_duplicates_stay_when_only_exact_ones_are_to_go(tmp_path: Path):
-    raw = corpus_of(tmp_path, [PROSE[0] * 3, PROSE[0] * 3 + "少し違う。", PROSE[0] * 3])
-    fresh = dedup(tmp_path / "dedup", DedupConfig(exact_only=True), raw)
-    assert [one.id for one in read_documents(fresh)] == ["d0", "d1"]
-
-
 def test_a_split_divides_and_later_documents_move_none(tmp_path: Path):
     config = SplitConfig(validation=0.2, test=0.2)
     texts = [f"{n}番目の文です。" for n in range(80)]

@@ -1,94 +1,153 @@
-"""Finding duplicates in a stream of documents that is read twice.
+"""Finding the duplicates of a corpus: what is told to whom, in which order. The steps are in `dedup_steps`.
 
-The first reading takes of every document a digest of its comparable text and the keys of its bands: some 300 bytes each,
-all that is held in memory. The second goes through the same documents in the same order and says of each whether it stays.
+The corpus is read twice, and a third time to write it; what is known of a document in between lies on disk. In memory are
+a few dozen bytes a document that has a duplicate, and none for any other.
 """
 
-import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import batched
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from bunbuku_corpus.document import Document
-from bunbuku_corpus.minhash import Kept, NearDuplicates, band_keys, comparable, nominated
+from bunbuku_corpus.clusters import AnyRule, Longest
+from bunbuku_corpus.dedup_steps import ByBand, ByDigest, Distinct, ExactCopies, Pairs, Shingle, Verify
+from bunbuku_corpus.engine import Engine, Step
+from bunbuku_corpus.minhash import NearDuplicates
+from bunbuku_corpus.settling import Edges, Repeats, settle
+from bunbuku_corpus.shards import NUMBER, Keep, Kept, Numbered, RowGroup, kept, read_arrow, write_arrow
 
-_BATCH = 256
+_ROWS_A_BUCKET = 1_000_000
+_MOST_BUCKETS = 60_000
+_PAIRS_A_TASK = 4000
+
+type Track = Callable[[Iterator[int], str, int], Iterable[int]]
+"""Goes through results with progress for people: what is being done, and how often."""
 
 
-class Duplicate(NamedTuple):
-    """Why a document goes."""
+class Deduplication(NamedTuple):
+    """What counts as a duplicate, and which of them stays."""
 
-    reason: Literal["exact_duplicate", "near_duplicate"]
-    of: str
-    """Id of the document that stays."""
-    similarity: float
-
-
-class Decision(NamedTuple):
-    """A document, and why it goes if it does."""
-
-    document: Document
-    duplicate: Duplicate | None
+    near: NearDuplicates | None = NearDuplicates()
+    """Without it, only equal texts are duplicates."""
+    rule: AnyRule = Longest()
 
 
 @dataclass(frozen=True)
-class Index:
-    """What the first reading finds out."""
+class Sources:
+    """Documents to look at: those of earlier corpora, which stay, and then the new ones."""
 
-    first: dict[bytes, str]
-    """Digest of a comparable text to the id of the first document that has it."""
-    repeats: NDArray[np.bool_]
-    """Which documents have the comparable text of an earlier one."""
-    keys: NDArray[np.uint64]
-    """Of the nominated documents, in order: their bands' keys."""
-    nominated: NDArray[np.bool_]
-    """Which documents share a band with another; those that repeat a text do not count."""
+    signing: list[tuple[Step, list[RowGroup]]] = field(default_factory=list[tuple[Step, list[RowGroup]]])
+    """What to read for the signatures, and what to do with it."""
+    texts: list[RowGroup] = field(default_factory=list[RowGroup])
+    old: int = 0
+    """How many are not new: their numbers come first."""
 
-
-def index(documents: Iterable[Document], near: NearDuplicates | None) -> Index:
-    """Read the documents for the first time. Without `near`, only equal texts are duplicates."""
-    first: dict[bytes, str] = {}
-    repeats: list[bool] = []
-    keys: list[NDArray[np.uint64]] = [np.empty((0, near.bands if near else 1), np.uint64)]
-    for batch in batched(documents, _BATCH):
-        fresh: list[str] = []
-        for document in batch:
-            text = comparable(document.text)
-            digest = _digest(text)
-            repeats.append(digest in first)
-            if digest not in first:
-                first[digest] = document.id
-                fresh.append(text)
-        if near and fresh:
-            keys.append(band_keys(fresh, near))
-    all_keys = np.concatenate(keys)
-    shared = nominated(all_keys)
-    chosen = np.zeros(len(repeats), np.bool_)
-    if near:
-        chosen[~np.array(repeats, np.bool_)] = shared
-    return Index(first, np.array(repeats, np.bool_), all_keys[shared], chosen)
+    @property
+    def documents(self) -> int:
+        return sum(group.rows for group in self.texts)
 
 
-def decide(documents: Iterable[Document], found: Index, near: NearDuplicates | None) -> Iterator[Decision]:
-    """Read the documents for the second time: which stay, and why the others go."""
-    kept = Kept(near) if near else None
-    moved: dict[str, str] = {}
-    keys = iter(found.keys.tolist())
-    for document, repeats, candidate in zip(documents, found.repeats, found.nominated, strict=True):
-        if repeats:
-            holder = found.first[_digest(comparable(document.text))]
-            # The first document of this text may itself have gone as a near-duplicate of another.
-            yield Decision(document, Duplicate("exact_duplicate", moved.get(holder, holder), 1.0))
-        elif candidate and kept and (hit := kept.nearest_before(document.id, comparable(document.text), next(keys))):
-            moved[document.id] = hit.id
-            yield Decision(document, Duplicate("near_duplicate", hit.id, hit.similarity))
-        else:
-            yield Decision(document, None)
+class Found(NamedTuple):
+    """What was found. The decisions lie in a folder; see `settling.Settle`."""
+
+    decisions: Path
+    candidates: int
+    """Pairs that were compared."""
+    near: int
+    """Pairs that are near-duplicates indeed."""
+    crowded: int
+    """Pairs from bands so crowded that not all of their pairs were compared."""
 
 
-def _digest(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+@dataclass(frozen=True)
+class Search:
+    """A search for duplicates: what does the work, and where it keeps what it knows."""
+
+    engine: Engine
+    sources: Sources
+    what: Deduplication
+    scratch: Path
+    track: Track
+
+    def __call__(self) -> Found:
+        for step, groups in self.sources.signing:
+            self._keep(step, "signatures", groups)
+        repeats = self._repeats()
+        np.save(self._repeated, repeats.numbers)
+        edges, candidates, crowded = self._near(self.what.near) if self.what.near else (Edges.none(), 0, 0)
+        decisions = self.scratch / "decisions"
+        settle(kept(self._signatures), repeats, edges, old=self.sources.old, folder=decisions)
+        return Found(decisions, candidates, len(edges.left), crowded)
+
+    @property
+    def _signatures(self) -> Path:
+        return self.scratch / "signatures"
+
+    @property
+    def _repeated(self) -> Path:
+        return self.scratch / "repeated.npy"
+
+    def _keep(self, step: Step, name: str, groups: Sequence[RowGroup]) -> None:
+        for _ in self.track(self.engine.each(Keep(step, self.scratch / name), groups), name, len(groups)):
+            pass
+
+    def _repeats(self) -> Repeats:
+        work = Kept(ByDigest(_buckets(self.sources.documents)))
+        batches = list(self.engine.grouped(work, kept(self._signatures), ExactCopies()))
+        numbers, of = (_joined(batches, name, np.uint64) for name in (NUMBER, "of"))
+        order = np.argsort(numbers)
+        return Repeats(numbers[order], of[order])
+
+    def _near(self, near: NearDuplicates) -> tuple[Edges, int, int]:
+        """Pairs that are near, how many were compared, and how many of those shared a crowded band."""
+        candidates = self._candidates(near)
+        chosen = np.union1d(candidates["left"].to_numpy(), candidates["right"].to_numpy())
+        np.save(self.scratch / "chosen.npy", chosen)
+        firsts = np.array([group.first for group in self.sources.texts], np.uint64)
+        places = np.unique(np.searchsorted(firsts, chosen, side="right") - 1)
+        groups = [self.sources.texts[place] for place in places.tolist()]
+        self._keep(Shingle(near, self.scratch / "chosen.npy"), "sets", groups)
+        write_arrow(self.scratch / "pairs.arrow", candidates)
+        verify = _SomePairs(
+            Verify(Numbered.of(self.scratch / "sets", groups), near.threshold), self.scratch / "pairs.arrow"
+        )
+        batches = list(self.engine.each(verify, range(0, candidates.num_rows, _PAIRS_A_TASK)))
+        similarity = _joined(batches, "similarity", np.float64)
+        left, right = (candidates[name].to_numpy().astype(np.int64) for name in ("left", "right"))
+        is_near = similarity >= near.threshold
+        crowded = int(np.count_nonzero(candidates["crowded"].to_numpy(zero_copy_only=False)))
+        return Edges(left[is_near], right[is_near], similarity[is_near]), candidates.num_rows, crowded
+
+    def _candidates(self, near: NearDuplicates) -> pa.RecordBatch:
+        """Pairs that share a band, each once, sorted."""
+        buckets = _buckets(self.sources.documents * near.bands)
+        work, steps = Kept(ByBand(self._repeated, buckets)), (Pairs(near.max_bucket, buckets), Distinct())
+        batches = list(self.engine.grouped(work, kept(self._signatures), *steps))
+        left, right = (_joined(batches, name, np.uint64) for name in ("left", "right"))
+        crowded = _joined(batches, "crowded", np.bool_)
+        order = np.lexsort([right, left])
+        columns = {"left": left[order], "right": right[order], "crowded": crowded[order]}
+        return pa.record_batch({name: pa.array(column) for name, column in columns.items()})
+
+
+@dataclass(frozen=True)
+class _SomePairs:
+    """A step on some of the pairs that lie in a file."""
+
+    step: Step
+    path: Path
+
+    def __call__(self, begin: int) -> pa.RecordBatch:
+        return self.step(read_arrow(self.path).slice(begin, _PAIRS_A_TASK))
+
+
+def _buckets(rows: int) -> int:
+    return max(1, min(_MOST_BUCKETS, rows // _ROWS_A_BUCKET))
+
+
+def _joined[T: np.generic](batches: Sequence[pa.RecordBatch], column: str, dtype: type[T]) -> NDArray[T]:
+    return np.concatenate([np.empty(0, dtype), *(batch[column].to_numpy(zero_copy_only=False) for batch in batches)])

@@ -1,19 +1,15 @@
-"""Near-duplicates: MinHash signatures find candidates, exact Jaccard similarity decides, the first document stays.
+"""Near-duplicates: MinHash signatures nominate pairs of documents, the exact Jaccard similarity decides.
 
-A document is the set of its character n-grams. Its signature is the least value of each of `bands * rows` hash functions
-over that set (Broder 1997, "On the resemblance and containment of documents"); two documents agree in one value with the
-probability of their Jaccard similarity J, and in all rows of some band with probability 1 - (1 - J^rows)^bands
-(Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", section 3.4).
+A document is the set of its character n-grams: not of words, since Japanese has no spaces. Its signature is the least
+value of each of `bands * rows` hash functions over that set (Broder 1997, "On the resemblance and containment of
+documents"); two documents agree in one value with the probability of their Jaccard similarity J, and in all rows of some
+band with probability 1 - (1 - J^rows)^bands (Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", section 3.4).
 
 Departs: bands only nominate. Whether two documents are near-duplicates is decided by the similarity of their sets, so no
-document is dropped for an accident of hashing. And no clusters are formed, which could chain unlike documents: one goes
-only if it is near to one that stays, the first such in the corpus's order.
+document is dropped for an accident of hashing.
 """
 
-import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 from bunbuku_contracts import Config
@@ -21,7 +17,8 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt, model_validator
 from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue]  # compiled, and it has no stubs
 
-from bunbuku_corpus.ngrams import Hashes, codepoints, ngram_hashes
+from bunbuku_corpus.comparison import Buffer
+from bunbuku_corpus.ngrams import Hashes, ngram_hashes
 
 LEAST_RECALL = 0.9
 _SEED = 1
@@ -31,13 +28,16 @@ class NearDuplicates(Config):
     """When two documents are near-duplicates, and how thoroughly they are looked for."""
 
     ngram: PositiveInt = 5
-    """Characters in an n-gram."""
+    """Characters in an n-gram. Shorter texts are compared as a whole: they have exact duplicates only."""
     threshold: float = Field(default=0.8, gt=0, le=1)
-    """Jaccard similarity from which a document is dropped."""
+    """Jaccard similarity from which two documents are near-duplicates."""
     bands: PositiveInt = 20
     """More bands find more pairs, and take more time and memory."""
     rows: PositiveInt = 5
     """More rows nominate fewer pairs that are not near."""
+    max_bucket: PositiveInt = 200
+    """All pairs of so many documents that share a band are compared. Of more, each is compared with the ten best alone,
+    those that are first to stay: the report counts such pairs."""
 
     @property
     def permutations(self) -> int:
@@ -51,7 +51,15 @@ class NearDuplicates(Config):
         >>> round(NearDuplicates(threshold=0.8, bands=14, rows=8).recall, 3)
         0.924
         """
-        return 1 - (1 - self.threshold**self.rows) ** self.bands
+        return self.nominated(self.threshold)
+
+    def nominated(self, similarity: float) -> float:
+        """Share of the pairs of this similarity that are compared.
+
+        >>> [round(NearDuplicates(bands=20, rows=5).nominated(j), 3) for j in (0.2, 0.5, 0.8)]
+        [0.006, 0.47, 1.0]
+        """
+        return 1 - (1 - similarity**self.rows) ** self.bands
 
     @model_validator(mode="after")
     def _finds_what_it_is_for(self) -> "NearDuplicates":
@@ -63,21 +71,16 @@ class NearDuplicates(Config):
         return self
 
 
-def comparable(text: str) -> str:
-    r"""The text as it is compared: NFKC and no white space; voicing marks and digits stay what they are.
-
-    >>> comparable("ｶﾞｿﾘﾝ　１００ 円\n"), comparable("です") == comparable("てす")
-    ('ガソリン100円', False)
-    """
-    return "".join(unicodedata.normalize("NFKC", text).split())
+def windows(texts: Buffer, ngram: int) -> Iterator[Hashes]:
+    """The hash of each n-gram of each text, in order. A text shorter than an n-gram has none."""
+    hashes = ngram_hashes(texts.points, ngram) if len(texts.points) >= ngram else np.empty(0, np.uint64)
+    for begin, end in zip(texts.offsets[:-1].tolist(), texts.offsets[1:].tolist(), strict=True):
+        yield hashes[begin : max(begin, end - ngram + 1)]
 
 
-def shingles(text: str, ngram: int) -> Hashes:
-    """The set of a comparable text's n-grams, sorted.
-
-    A text shorter than an n-gram is one by itself; of an empty one there are none.
-    """
-    return np.unique(ngram_hashes(codepoints(text), ngram))
+def shingles(texts: Buffer, ngram: int) -> Iterator[Hashes]:
+    """The set of each text's n-grams, sorted."""
+    return map(np.unique, windows(texts, ngram))
 
 
 def jaccard(left: Hashes, right: Hashes) -> float:
@@ -91,55 +94,19 @@ def jaccard(left: Hashes, right: Hashes) -> float:
     return common / union if union else 1.0
 
 
-def band_keys(texts: Sequence[str], config: NearDuplicates) -> NDArray[np.uint64]:
-    """One number for every text and band, equal where the texts agree in all rows of the band."""
-    sets = [ngram_hashes(codepoints(text), config.ngram) for text in texts]
-    offsets = np.cumsum([0, *map(len, sets)]).astype(np.uint64)
-    hashes = np.concatenate(sets) if sets else np.empty(0, np.uint64)
-    matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, config.permutations, _SEED)
-    signatures = np.array(matrix.to_rows(), np.uint32).reshape(len(texts), config.bands, config.rows)
-    keys = np.zeros((len(texts), config.bands), np.uint64)
+def band_keys(texts: Buffer, config: NearDuplicates) -> NDArray[np.uint64]:
+    """One number for every text and band, equal where the texts agree in all rows of the band; 0 in all if it has no n-gram."""
+    sets = list(windows(texts, config.ngram))
+    if not sets:
+        return np.empty((0, config.bands), np.uint64)
+    matrix = RMinHash.digest_matrix_from_token_hash_sets(sets, config.permutations, _SEED)
+    signatures = np.array(matrix.to_rows(), np.uint32).reshape(len(sets), config.bands, config.rows)
+    keys = np.zeros((len(sets), config.bands), np.uint64)
     for row in range(config.rows):
         keys = (keys ^ signatures[:, :, row]) * np.uint64(0x9E3779B97F4A7C15)
         keys ^= keys >> np.uint64(29)
+    # The bands are told apart, so that all of them can be grouped by their keys together.
+    keys = (keys ^ np.arange(1, config.bands + 1, dtype=np.uint64)) * np.uint64(0xD6E8FEB86659FD93)
+    keys ^= keys >> np.uint64(32)
+    keys[[not one.size for one in sets]] = 0
     return keys
-
-
-def nominated(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Which texts share a band with another: none of the others can be a near-duplicate that is found."""
-    shared = np.zeros(len(keys), np.bool_)
-    for band in range(keys.shape[1]):
-        _, inverse, counts = np.unique(keys[:, band], return_inverse=True, return_counts=True)
-        shared |= counts[inverse] > 1
-    return shared
-
-
-class Near(NamedTuple):
-    """A document that stays, and how near another is to it."""
-
-    id: str
-    similarity: float
-
-
-class Kept:
-    """Nominated documents that stay, to compare the next ones with."""
-
-    def __init__(self, config: NearDuplicates) -> None:
-        self._config = config
-        self._ids: list[str] = []
-        self._sets: list[Hashes] = []
-        self._buckets: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-
-    def nearest_before(self, id: str, text: str, keys: Iterable[int]) -> Near | None:
-        """The first document that stays and is a near-duplicate of this one; if there is none, this one stays."""
-        mine = shingles(text, self._config.ngram)
-        buckets = [self._buckets[place] for place in enumerate(keys)]
-        for index in sorted({index for bucket in buckets for index in bucket}):
-            similarity = jaccard(self._sets[index], mine)
-            if similarity >= self._config.threshold:
-                return Near(self._ids[index], similarity)
-        for bucket in buckets:
-            bucket.append(len(self._ids))
-        self._ids.append(id)
-        self._sets.append(mine)
-        return None

@@ -1,4 +1,4 @@
-"""What `clean` and `dedup` found, twice: as `report.json` for programs and as sections for readers."""
+"""What `clean` found, twice: as `report.json` for programs and as sections for readers."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -78,29 +78,6 @@ class CleanReport(Frozen):
     filters: tuple[FilterReport, ...]
     normalization: NormalizationReport
     sources: dict[str, SourceReport]
-
-
-class DuplicateReport(Frozen):
-    """A document that went, and the one that stays."""
-
-    id: str
-    of: str
-    similarity: float
-    text: str
-
-
-class DedupReport(Frozen):
-    """`report.json` of `dedup`."""
-
-    seen: Amount
-    kept: Amount
-    exact_duplicates: Amount
-    near_duplicates: Amount
-    nominated_documents: int
-    """Documents that were compared with others."""
-    copies: dict[int, int]
-    """How many documents stay that stand for so many: 1 for themselves alone."""
-    samples: tuple[DuplicateReport, ...]
 
 
 def amount(count: Count) -> Amount:
@@ -224,39 +201,3 @@ def _replaced_table(replaced: tuple[Replaced, ...], caption: str) -> Table:
 
 def _named(text: str) -> str:
     return ", ".join(unicodedata.name(char, f"U+{ord(char):04X}").lower() for char in text)
-
-
-def dedup_sections(report: DedupReport) -> tuple[Section, ...]:
-    """The report for readers."""
-    seen, kept = report.seen, report.kept
-    samples = tuple((one.id, one.of, round(one.similarity, 3), one.text) for one in report.samples)
-    return (
-        Section(
-            title="Duplicates",
-            paragraphs=(
-                f"{kept.documents:,} of {seen.documents:,} documents were kept, {kept.characters:,} of "
-                f"{seen.characters:,} characters; {report.nominated_documents:,} documents were compared with others.",
-            ),
-            tables=(
-                Table(
-                    columns=("", "documents", "characters"),
-                    rows=tuple(
-                        (name, one.documents, one.characters)
-                        for name, one in (
-                            ("exact duplicates", report.exact_duplicates),
-                            ("near-duplicates", report.near_duplicates),
-                        )
-                    ),
-                ),
-                Table(
-                    columns=("documents it stands for", "how many such documents"),
-                    rows=tuple(sorted(report.copies.items())),
-                ),
-                *(
-                    (Table(columns=("id", "stays", "similarity", "begins"), rows=samples, caption="Near-duplicates"),)
-                    if samples
-                    else ()
-                ),
-            ),
-        ),
-    )

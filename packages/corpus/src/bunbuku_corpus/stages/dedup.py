@@ -1,99 +1,143 @@
 """Drop documents that repeat others."""
 
-from collections import Counter
+from collections.abc import Iterable, Iterator
 
-from bunbuku_contracts import Artifact, Config, Corpus, Draft, stage
-from pydantic import NonNegativeInt, PositiveInt
+import pyarrow.parquet as pq
+from bunbuku_contracts import Artifact, ArtifactError, BunbukuError, Config, Corpus, Draft, stage
+from pydantic import NonNegativeInt, model_validator
 
-from bunbuku_corpus.cleaning import Count, Samples
-from bunbuku_corpus.document import ShardWriter, count_documents, read_documents
-from bunbuku_corpus.duplicates import Decision, decide, index
+from bunbuku_corpus.clusters import AnyRule, Longest
+from bunbuku_corpus.dedup_output import Tally, WriteShards, by_shard
+from bunbuku_corpus.dedup_report import dedup_report, dedup_sections
+from bunbuku_corpus.dedup_steps import COPIES, Adopt, Sign
+from bunbuku_corpus.duplicates import Deduplication, Search, Sources
+from bunbuku_corpus.engine import EngineRun, open_engine
 from bunbuku_corpus.minhash import NearDuplicates
-from bunbuku_corpus.reports import DedupReport, DuplicateReport, amount, dedup_sections, write_report
+from bunbuku_corpus.reports import write_report
+from bunbuku_corpus.settling import Settle
+from bunbuku_corpus.shards import renumbered, row_groups
+
+INDEX = "index"
+_SETTINGS = b"bunbuku.near"
+_SIGNED = ("id", "text", "source", COPIES)
 
 
 class DedupConfig(Config):
-    """Which documents are duplicates."""
+    """Which documents are duplicates, and which of them stay."""
 
     near: NearDuplicates = NearDuplicates()
     """Size of n-grams, threshold, and how thoroughly near-duplicates are looked for."""
     exact_only: bool = False
     """Drop equal texts only; `near` is of no account then."""
+    representative: AnyRule = Longest()
+    """Which of several duplicates stays: the `longest`, the `first`, the one `from_source`s in an order of preference, or
+    the one with the `highest` number in a column. What is equal in that is decided by length, then by a hash of the text; of equal texts the one with the least id stays."""
+    index: bool = False
+    """Keep the signatures of what stays, so that a later run `--against` this one need not compute them again."""
     samples: NonNegativeInt = 10
     """Near-duplicates that the report shows."""
-    rows_per_shard: PositiveInt = 100_000
-    """Documents in a Parquet file."""
+
+    @model_validator(mode="after")
+    def _an_index_has_something(self) -> "DedupConfig":
+        if self.index and self.exact_only:
+            raise ValueError("`index` holds what near-duplicates are found by, and `exact_only` looks for none")
+        return self
 
 
-@stage("corpus.dedup")
-def dedup(draft: Draft, config: DedupConfig, corpus: Artifact[Corpus]) -> Corpus:
-    """Drop documents that repeat an earlier one, exactly or nearly: the first of them stays.
+_HERE = EngineRun()
+
+
+@stage("corpus.dedup", revision=2, resumable=True)
+def dedup(
+    draft: Draft,
+    config: DedupConfig,
+    corpus: Artifact[Corpus],
+    against: dict[str, Artifact[Corpus]] | None = None,
+    *,
+    run: EngineRun = _HERE,
+) -> Corpus:
+    """Drop documents that repeat another one, exactly or nearly: the best of them stays.
 
     Texts are compared without white space and in NFKC. Near-duplicates are nominated by MinHash and decided by the
-    Jaccard similarity of their character n-grams. What goes is kept in the part `dropped` with its reason,
-    `duplicate_of` (the id of the one that stays) and `similarity`; `report.json` and the sections count it all.
+    Jaccard similarity of their character n-grams. What stays has the columns `cluster`, `cluster_size` and `copies` (how
+    many documents it stands for); its order and its shards are those of the corpus. What goes is kept in the part
+    `dropped` with its reason, `duplicate_of` and `similarity`. `report.json` and the sections count it all.
+
+    Documents that repeat one of the corpora `--against` go as well: `--against january=DIR --against february=DIR`.
     """
-    near = None if config.exact_only else config.near
-    total = count_documents(corpus)
-    found = index(draft.track(read_documents(corpus), unit="documents", total=total, label="corpus.dedup: index"), near)
-    tally = _Duplicates(config.samples)
-    languages: set[str] = set()
-    extra = ("reason", "duplicate_of", "similarity")
-    with (
-        ShardWriter(draft, rows_per_shard=config.rows_per_shard) as kept,
-        ShardWriter(draft, "dropped", rows_per_shard=config.rows_per_shard, extra=extra) as dropped,
-    ):
-        for decision in decide(draft.track(read_documents(corpus), unit="documents", total=total), found, near):
-            tally.add(decision)
-            document, duplicate = decision
-            if duplicate is None:
-                kept.add(document)
-                languages.add(document.language)
-            else:
-                similarity = f"{duplicate.similarity:.4f}"
-                dropped.add(document, reason=duplicate.reason, duplicate_of=duplicate.of, similarity=similarity)
-    report = tally.report(nominated=int(found.nominated.sum()))
-    write_report(draft, report, dedup_sections(report))
+    what = Deduplication(None if config.exact_only else config.near, config.representative)
+    sources = _sources(corpus, list((against or {}).values()), what)
+    with open_engine(run, draft.scratch) as engine:
+        found = Search(engine, sources, what, draft.scratch, _tracked(draft))()
+        fresh = [group for group in sources.texts if group.first >= sources.old]
+        write = WriteShards(
+            Settle(found.decisions),
+            draft.dir,
+            config.samples,
+            signatures=draft.scratch / "signatures" if config.index else None,
+            settings=_settings(what.near),
+        )
+        tally = Tally()
+        for written in _tracked(draft)(engine.each(write, by_shard(fresh)), "write", len(by_shard(fresh))):
+            tally.add(written, samples=config.samples)
+    if not tally.documents["kept"]:
+        raise BunbukuError(
+            f"not one of {tally.documents.total()} documents in {corpus.dir} is new",
+            hint="leave out what --against names, or this corpus",
+        )
+    for path, rows in tally.files.items():
+        folder = path.rpartition("/")[0]
+        draft.count(draft.dir / path, rows=rows, part=folder or "data")
+    report = dedup_report(tally, found, earlier=sources.old)
+    write_report(draft, report, dedup_sections(report, what.near))
     for name in ("seen", "kept", "exact_duplicates", "near_duplicates"):
-        what = getattr(report, name)
-        draft.metrics |= {f"{name}.documents": what.documents, f"{name}.characters": what.characters}
-    draft.metrics["nominated.documents"] = report.nominated_documents
-    return Corpus(languages=tuple(sorted(languages)))
+        amount = getattr(report, name)
+        draft.metrics |= {f"{name}.documents": amount.documents, f"{name}.characters": amount.characters}
+    draft.metrics |= {f"pairs.{name}": float(number) for name, number in report.pairs.model_dump().items()}
+    draft.metrics["earlier.documents"] = float(sources.old)
+    return Corpus(languages=tuple(sorted(tally.languages)))
 
 
-class _Duplicates:
-    """A tally of decisions."""
+def _tracked(draft: Draft):
+    def track[T](results: Iterable[T], what: str, total: int) -> Iterator[T]:
+        return draft.track(results, unit="steps", total=total, label=f"{draft.label}: {what}")
 
-    def __init__(self, samples: int) -> None:
-        self._counts = {name: Count() for name in ("seen", "kept", "exact_duplicate", "near_duplicate")}
-        self._copies: Counter[str] = Counter()
-        self._samples = Samples(samples)
-        self._shown: dict[str, tuple[str, float]] = {}
+    return track
 
-    def add(self, decision: Decision) -> None:
-        document, duplicate = decision
-        self._counts["seen"].add(document)
-        self._counts[duplicate.reason if duplicate else "kept"].add(document)
-        if duplicate is None:
-            return
-        self._copies[duplicate.of] += 1
-        if duplicate.reason == "near_duplicate":
-            self._samples.add(document)
-            self._shown[document.id] = duplicate.of, duplicate.similarity
 
-    def report(self, *, nominated: int) -> DedupReport:
-        sizes = Counter(copies + 1 for copies in self._copies.values())
-        if alone := self._counts["kept"].documents - len(self._copies):
-            sizes[1] = alone
-        return DedupReport(
-            seen=amount(self._counts["seen"]),
-            kept=amount(self._counts["kept"]),
-            exact_duplicates=amount(self._counts["exact_duplicate"]),
-            near_duplicates=amount(self._counts["near_duplicate"]),
-            nominated_documents=nominated,
-            copies=dict(sorted(sizes.items())),
-            samples=tuple(
-                DuplicateReport(id=one.id, of=self._shown[one.id][0], similarity=self._shown[one.id][1], text=one.text)
-                for one in self._samples
-            ),
+def _sources(corpus: Artifact[Corpus], against: list[Artifact[Corpus]], what: Deduplication) -> Sources:
+    """The row groups of all, numbered through.
+
+    Raises:
+        ArtifactError: An index was made with other settings.
+    """
+    sources = Sources()
+    old = place = 0
+    for earlier in against:
+        groups = row_groups(earlier, first=old, place=len(sources.texts), columns=_SIGNED)
+        signed, step = renumbered(groups, place), Sign(what.near, what.rule, old=True)
+        if INDEX in earlier.manifest.parts and earlier.part in (None, "data") and what.near:
+            _refuse_other_settings(earlier, what.near)
+            signed, step = row_groups(earlier, INDEX, first=old, place=place), Adopt()
+        sources.signing.append((step, signed))
+        sources.texts.extend(groups)
+        place += len(signed)
+        old += sum(group.rows for group in groups)
+    fresh = row_groups(corpus, first=old, place=len(sources.texts))
+    sources.signing.append((Sign(what.near, what.rule), renumbered(fresh, place)))
+    return Sources(sources.signing, [*sources.texts, *fresh], old)
+
+
+def _settings(near: NearDuplicates | None) -> dict[bytes, bytes]:
+    """What an index says of how it was made."""
+    return {_SETTINGS: near.model_dump_json(include={"ngram", "bands", "rows"}).encode()} if near else {}
+
+
+def _refuse_other_settings(earlier: Artifact[Corpus], near: NearDuplicates) -> None:
+    wanted = _settings(near)[_SETTINGS]
+    found = (pq.read_schema(earlier.path(earlier.files(INDEX)[0])).metadata or {}).get(_SETTINGS, b"no settings")
+    if found != wanted:
+        raise ArtifactError(
+            f"the index of {earlier.dir} was made with {found.decode()}, and `near` is {wanted.decode()}",
+            hint="take the same `near`, or deduplicate that corpus anew",
         )

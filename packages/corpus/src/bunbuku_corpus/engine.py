@@ -1,0 +1,149 @@
+"""Where the work is done: in this process or in a pool of them. The result is the same.
+
+What is done to documents is a pure function from a record batch to a record batch, a *step*. An engine runs steps in
+two ways. `each` does one thing after another, wherever there is a free worker, and gives the results in order. `grouped`
+maps record batches, brings together the rows that agree in the column `bucket`, and gives each such batch to the next
+step: rows that must meet, as two documents that share a band, are sent to the same bucket by their hash.
+
+A step that needs more than its batch is told a folder: whatever lies there was written once and does not change.
+Documents never pass through the process that leads.
+"""
+
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+from bunbuku_contracts import BunbukuError, RunSettings
+from pydantic import PositiveInt
+
+from bunbuku_corpus.spill import Spill
+
+type Step = Callable[[pa.RecordBatch], pa.RecordBatch]
+
+BUCKET = "bucket"
+"""The column whose values say which rows must meet: unsigned, 16 bits."""
+
+
+class EngineRun(RunSettings):
+    """Circumstance of a stage that computes: with how many processes. The result does not depend on it."""
+
+    workers: PositiveInt = 1
+    """Processes on this machine."""
+
+
+class Engine(Protocol):
+    """Runs steps."""
+
+    def each[T, R](self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        """What `work` gives for each item, in their order."""
+        ...
+
+    def grouped[T](
+        self, work: Callable[[T], pa.RecordBatch], items: Sequence[T], *steps: Step
+    ) -> Iterator[pa.RecordBatch]:
+        """What the last step gives for each bucket of what came before it, in the order of the buckets."""
+        ...
+
+
+@contextmanager
+def open_engine(run: EngineRun, scratch: Path) -> Generator[Engine]:
+    """The engine that the run settings ask for. Rows on their way between steps lie in `scratch`.
+
+    Raises:
+        BunbukuError: A worker dies.
+    """
+    if run.workers == 1:
+        yield Local(map, scratch)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(run.workers, context, initializer=_end_with_parent) as pool:
+        try:
+            yield Local(_Ordered(pool, ahead=3 * run.workers), scratch)
+        except BrokenProcessPool as error:
+            raise BunbukuError(
+                f"one of {run.workers} worker processes was killed, as happens when memory runs out",
+                hint="run the same command again, with fewer `workers` if memory is short; nothing published is lost",
+            ) from error
+
+
+class _Map(Protocol):
+    def __call__[T, R](self, work: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]: ...
+
+
+@dataclass(frozen=True)
+class Local:
+    """This process, or a pool of them."""
+
+    _map: _Map
+    _scratch: Path
+
+    def each[T, R](self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        return self._map(work, items)
+
+    def grouped[T](
+        self, work: Callable[[T], pa.RecordBatch], items: Sequence[T], *steps: Step
+    ) -> Iterator[pa.RecordBatch]:
+        results: Iterator[pa.RecordBatch] = self._map(work, items)
+        for number, step in enumerate(steps):
+            results = self._regrouped(results, step, self._scratch / f"spill-{number}")
+        return results
+
+    def _regrouped(self, batches: Iterator[pa.RecordBatch], step: Step, folder: Path) -> Iterator[pa.RecordBatch]:
+        with Spill(folder, BUCKET) as spill:
+            for batch in batches:
+                spill.add(batch)
+            yield from self._map(_Bucket(step), spill.buckets())
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    """A step on the rows of one bucket, read where the work is done."""
+
+    step: Step
+
+    def __call__(self, read: Callable[[], pa.RecordBatch]) -> pa.RecordBatch:
+        return self.step(read())
+
+
+@dataclass(frozen=True)
+class _Ordered:
+    """Results in the items' order, with at most `ahead` items handed out: memory stays bounded."""
+
+    pool: ProcessPoolExecutor
+    ahead: int
+
+    def __call__[T, R](self, work: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]:
+        waiting: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                waiting.append(self.pool.submit(work, item))
+                if len(waiting) >= self.ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _end_with_parent() -> None:
+    """A killed parent would leave its workers waiting for ever: end when it does."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
