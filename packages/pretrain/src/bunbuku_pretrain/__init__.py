@@ -1,11 +1,13 @@
 """Megatron-core training that runs the same loop on a laptop and on a cluster.
 
 `tokenize` writes documents as Megatron's token files, `train` trains on them, `export` writes what was trained for
-Hugging Face. Importing this package imports neither torch nor Megatron.
+Hugging Face. `plan` says beforehand what a training needs. Importing this package imports neither torch nor Megatron.
 """
 
+from bunbuku_pretrain.planning import PlanConfig
 from bunbuku_pretrain.schedule import Constant, Cosine, Linear, WarmupStableDecay
 from bunbuku_pretrain.stages.export import ExportConfig, export
+from bunbuku_pretrain.stages.plan import plan
 from bunbuku_pretrain.stages.tokenize import TokenizeConfig, TokenizeRun, tokenize
 from bunbuku_pretrain.stages.train import train
 from bunbuku_pretrain.training import AdamW, ModelShape, TrainConfig, TrainRun
@@ -17,12 +19,14 @@ __all__ = [
     "ExportConfig",
     "Linear",
     "ModelShape",
+    "PlanConfig",
     "TokenizeConfig",
     "TokenizeRun",
     "TrainConfig",
     "TrainRun",
     "WarmupStableDecay",
     "export",
+    "plan",
     "tokenize",
     "train",
 ]

@@ -1,9 +1,10 @@
-"""`bunbuku-pretrain tokenize|train|export`."""
+"""`bunbuku-pretrain tokenize|train|export|plan`."""
 
 from bunbuku_contracts.cli import stage_cli
 
 from bunbuku_pretrain.stages.export import export
+from bunbuku_pretrain.stages.plan import plan
 from bunbuku_pretrain.stages.tokenize import tokenize
 from bunbuku_pretrain.stages.train import train
 
-main = stage_cli(tokenize, train, export)
+main = stage_cli(tokenize, train, export, plan)
