@@ -96,7 +96,8 @@ def ladder(rows: Sequence[Dots], *, threshold: int, label: str) -> str:
         for name, count in row.counts.items():
             colour = COLOURS[series.index(name) % len(COLOURS)]
             note = f"<title>{escape(row.name)}, {escape(name)}: {count:,}</title>"
-            parts.append(f'<circle cx="{_n(x(count))}" cy="{_n(y)}" r="5" fill="{colour}">{note}</circle>')
+            size = 7 - series.index(name)  # so that none hides another
+            parts.append(f'<circle cx="{_n(x(count))}" cy="{_n(y)}" r="{size}" fill="{colour}">{note}</circle>')
     parts += _legend(series, height - 8)
     return svg(parts, _WIDTH, height, label)
 
