@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bunbuku_contracts import Draft, Section, Table, write_sections
+from bunbuku_contracts import BunbukuError, Draft, Section, Table, write_sections
 from bunbuku_contracts.manifest import Frozen
 
 from bunbuku_corpus.cleaning import Count, Sample, Verdicts
@@ -103,7 +103,7 @@ def clean_report(verdicts: Verdicts) -> CleanReport:
             )
             for one, alone, in_sequence, samples in filters
         ),
-        normalization=_normalization(verdicts.changes),
+        normalization=normalization_report(verdicts.changes),
         sources={
             name: SourceReport(seen=amount(seen), kept=amount(kept))
             for name, (seen, kept) in sorted(verdicts.sources.items())
@@ -111,11 +111,41 @@ def clean_report(verdicts: Verdicts) -> CleanReport:
     )
 
 
+def refuse_emptiness(report: CleanReport) -> None:
+    """See that a document was kept.
+
+    Raises:
+        BunbukuError: None was.
+    """
+    if report.kept.documents:
+        return
+    worst = max(report.filters, key=lambda one: one.in_sequence.documents, default=None)
+    if worst is None:
+        raise BunbukuError("there is not one document in the corpus", hint="`bunbuku show` says what it holds")
+    raise BunbukuError(
+        f"every one of {report.seen.documents} documents was dropped, {worst.in_sequence.documents} by {worst.name!r}",
+        hint="loosen that filter, or say with its `languages` which documents it is for",
+    )
+
+
+def report_metrics(report: CleanReport) -> dict[str, float]:
+    """The report's numbers under dotted names."""
+    metrics: dict[str, float] = {}
+    for one in report.filters:
+        for how, what in (("alone", one.alone), ("in_sequence", one.in_sequence)):
+            metrics[f"{how}.{one.name}.documents"] = what.documents
+            metrics[f"{how}.{one.name}.characters"] = what.characters
+    for name, what in (("seen", report.seen), ("kept", report.kept), ("dropped", report.dropped)):
+        metrics |= {f"{name}.documents": what.documents, f"{name}.characters": what.characters}
+    return metrics
+
+
 def _glimpses(samples: Iterable[Sample]) -> tuple[Glimpse, ...]:
     return tuple(Glimpse(id=sample.id, text=sample.text) for sample in samples)
 
 
-def _normalization(changes: Changes) -> NormalizationReport:
+def normalization_report(changes: Changes) -> NormalizationReport:
+    """The tally as it is reported."""
     replaced = sorted(changes.replaced.items(), key=lambda item: (-item[1], item[0]))
     foldable = sorted(changes.foldable.items(), key=lambda item: (-item[1], item[0]))
     return NormalizationReport(
@@ -139,7 +169,7 @@ def write_report(draft: Draft, report: Frozen, sections: Iterable[Section]) -> N
 
 def clean_sections(report: CleanReport) -> tuple[Section, ...]:
     """The report for readers."""
-    return (_filters_section(report), _sources_section(report), _normalization_section(report.normalization))
+    return (_filters_section(report), _sources_section(report), normalization_section(report.normalization))
 
 
 def _filters_section(report: CleanReport) -> Section:
@@ -175,7 +205,8 @@ def _sources_section(report: CleanReport) -> Section:
     return Section(title="What was kept, by source", tables=(Table(columns=columns, rows=rows),))
 
 
-def _normalization_section(report: NormalizationReport) -> Section:
+def normalization_section(report: NormalizationReport) -> Section:
+    """What normalization and edits did, for readers."""
     paragraph = (
         f"{report.changed_documents:,} documents were changed: {report.newlines:,} carriage returns and "
         f"{report.controls_removed:,} control characters went, {sum(one.times for one in report.replaced):,} characters "

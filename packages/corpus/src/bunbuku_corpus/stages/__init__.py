@@ -1,20 +1,27 @@
 """The stages, a module each: read, run the pure core, write. Nothing is decided here."""
 
+from bunbuku_corpus.stages.annotate import AnnotateConfig, AnnotateRun, annotate
 from bunbuku_corpus.stages.clean import CleanConfig, CleanRun, clean
 from bunbuku_corpus.stages.coverage import CoverageConfig, coverage
+from bunbuku_corpus.stages.decide import DecideConfig, decide
 from bunbuku_corpus.stages.dedup import DedupConfig, dedup
 from bunbuku_corpus.stages.gather import GatherConfig, gather
 from bunbuku_corpus.stages.split import SplitConfig, split
 
 __all__ = [
+    "AnnotateConfig",
+    "AnnotateRun",
     "CleanConfig",
     "CleanRun",
     "CoverageConfig",
+    "DecideConfig",
     "DedupConfig",
     "GatherConfig",
     "SplitConfig",
+    "annotate",
     "clean",
     "coverage",
+    "decide",
     "dedup",
     "gather",
     "split",

@@ -1,13 +1,13 @@
 """Normalize documents and filter them, in one step."""
 
-from bunbuku_contracts import Artifact, BunbukuError, Corpus, Draft, RunSettings, stage
+from bunbuku_contracts import Artifact, Corpus, Draft, RunSettings, stage
 from pydantic import NonNegativeInt, PositiveInt
 
 from bunbuku_corpus.cleaning import Judge, Verdicts, judgements
 from bunbuku_corpus.document import ShardWriter, count_documents, read_documents
 from bunbuku_corpus.policy import Policy
 from bunbuku_corpus.preparation import Preparation
-from bunbuku_corpus.reports import clean_report, clean_sections, write_report
+from bunbuku_corpus.reports import clean_report, clean_sections, refuse_emptiness, report_metrics, write_report
 
 
 class CleanConfig(Preparation, Policy):
@@ -81,19 +81,9 @@ def clean(draft: Draft, config: CleanConfig, corpus: Artifact[Corpus], *, run: C
                 else:
                     dropped.add(judged.document, reason=reason)
     report = clean_report(verdicts)
-    if not kept.documents:
-        worst = max(report.filters, key=lambda one: one.in_sequence.documents)
-        raise BunbukuError(
-            f"every one of {report.seen.documents} documents was dropped, {worst.in_sequence.documents} by {worst.name!r}",
-            hint="loosen that filter, or say with its `languages` which documents it is for",
-        )
+    refuse_emptiness(report)
     write_report(draft, report, clean_sections(report))
-    for one in report.filters:
-        for how, what in (("alone", one.alone), ("in_sequence", one.in_sequence)):
-            draft.metrics[f"{how}.{one.name}.documents"] = what.documents
-            draft.metrics[f"{how}.{one.name}.characters"] = what.characters
-    for name, what in (("seen", report.seen), ("kept", report.kept), ("dropped", report.dropped)):
-        draft.metrics |= {f"{name}.documents": what.documents, f"{name}.characters": what.characters}
+    draft.metrics |= report_metrics(report)
     draft.metrics["normalization.changed_documents"] = report.normalization.changed_documents
     draft.metrics["normalization.nfkc_would_change_documents"] = report.normalization.nfkc_would_change_documents
     return Corpus(languages=tuple(sorted(languages)))
