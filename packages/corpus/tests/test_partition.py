@@ -1,8 +1,11 @@
+import random
+
 import pytest
-from bunbuku_corpus.partition import PARTS, Partition
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+
+from bunbuku_corpus.partition import PARTS, Division, Part, Partition
 
 IDS = st.lists(st.text(max_size=10), max_size=50)
 
@@ -45,3 +48,41 @@ def test_another_salt_divides_otherwise():
 def test_shares_that_leave_nothing_for_training_are_refused():
     with pytest.raises(ValidationError, match=r"0\.5 and `test` 0\.5"):
         Partition(validation=0.5, test=0.5)
+
+
+MEMBERS = st.lists(
+    st.tuples(st.text("abcd", min_size=1, max_size=2), st.text("xyz", min_size=1, max_size=1)), max_size=12
+)
+HALVES = Partition(validation=0.3, test=0.3)
+
+
+@given(MEMBERS, st.randoms(use_true_random=False))
+def test_what_is_tied_together_shares_a_part_in_any_order(members: list[tuple[str, str]], chooser: random.Random):
+    division = Division(HALVES, HALVES.bundles(members))
+    for id, cluster in members:
+        assert {division.place(other) for other, name in members if name == cluster} == {division.place(id)}
+        assert division.place(id) == division.place(f"{id}#en")
+    chooser.shuffle(members)
+    assert HALVES.bundles(members) == division.decides
+
+
+def test_a_bundle_is_not_more_likely_to_be_tested_on():
+    partition = Partition(validation=0.1, test=0.2)
+    members = [(f"{cluster}/{n}", f"c{cluster}") for cluster in range(4000) for n in range(5)]
+    division = Division(partition, partition.bundles(members))
+    parts = [division.place(f"{cluster}/0") for cluster in range(4000)]
+    assert parts.count("test") / 4000 == pytest.approx(0.2, abs=0.02)
+    assert parts.count("validation") / 4000 == pytest.approx(0.1, abs=0.02)
+
+
+@given(MEMBERS, st.lists(st.text("abcd", min_size=1, max_size=2), unique=True), st.data())
+def test_after_an_earlier_division_documents_stay_or_go_and_never_move(
+    members: list[tuple[str, str]], ids: list[str], data: st.DataObject
+):
+    earlier: dict[str, Part] = {id: data.draw(st.sampled_from(PARTS)) for id in ids}
+    division = Division(HALVES, HALVES.bundles(members), earlier)
+    for id, part in earlier.items():
+        assert division.place(id) in (part, None)
+        assert part != "test" or division.place(id) == "test"
+    for _, cluster in members:
+        assert len({division.place(other) for other, name in members if name == cluster} - {None}) <= 1

@@ -1,24 +1,21 @@
 """Writing what stays and what goes, shard by shard, wherever there is a free worker.
 
-A shard of the output has the name of the shard it came from, its rows in the same order in row groups of the same
-places: whoever has something beside a corpus, an embedding a row or a file a shard, finds it again.
+Nothing is decided here: that is `settling`'s.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bunbuku_corpus.arrow import compute
 from bunbuku_corpus.dedup_steps import CLUSTER, CLUSTER_SIZE, COPIES
 from bunbuku_corpus.settling import DUPLICATE_OF, EXACT, NEAR, REASON, SIMILARITY, Settle
 from bunbuku_corpus.shards import NUMBER, RowGroup, kept, read_arrow
+from bunbuku_corpus.writing import Shard
 
 INDEX_COLUMNS = ("id", "digest", "chars", COPIES, CLUSTER, CLUSTER_SIZE, "keys")
 _GLIMPSE_CHARS = 120
@@ -73,22 +70,21 @@ class WriteShards:
 
     def __call__(self, groups: tuple[RowGroup, ...]) -> Tally:
         tally = Tally()
-        with ExitStack() as stack:
-            writers = _Writers(stack, self.out, groups[0].path.name, tally)
+        with Shard(self.out, groups[0].path.name, tally.files) as shard:
             for group in groups:
-                self._one(group, writers, tally)
+                self._one(group, shard, tally)
         return tally
 
-    def _one(self, group: RowGroup, writers: "_Writers", tally: Tally) -> None:
+    def _one(self, group: RowGroup, shard: Shard, tally: Tally) -> None:
         settled = self.settle(group.read())
         goes = settled[REASON].is_valid()
         stays = compute.invert(goes)
         dropped = settled.filter(goes).drop_columns([COPIES])
         fresh = settled.filter(stays).drop_columns([REASON, DUPLICATE_OF, SIMILARITY])
-        writers.write(fresh, "")
-        writers.write(dropped, "dropped")
+        shard.write(fresh)
+        shard.write(dropped, "dropped")
         if self.signatures:
-            writers.write(self._indexed(group, settled).filter(stays), "index", self.settings)
+            shard.write(self._indexed(group, settled).filter(stays), "index", metadata=self.settings)
         self._count(settled, fresh, dropped, tally)
 
     def _indexed(self, group: RowGroup, settled: pa.RecordBatch) -> pa.RecordBatch:
@@ -119,34 +115,3 @@ class WriteShards:
             text = row["text"][:_GLIMPSE_CHARS]
             found = Sample(ranks[at], row["id"], row[DUPLICATE_OF], row[SIMILARITY], text)
             tally.add(Tally(samples=[found]), samples=self.samples)
-
-
-@dataclass
-class _Writers:
-    """A file a part, opened when there is something for it."""
-
-    stack: ExitStack
-    out: Path
-    name: str
-    tally: Tally
-    _open: dict[str, pq.ParquetWriter] = field(default_factory=dict[str, pq.ParquetWriter])
-
-    def write(self, batch: pa.RecordBatch, folder: str, settings: dict[bytes, bytes] | None = None) -> None:
-        if not batch.num_rows:
-            return
-        path = Path(folder, self.name)
-        if folder not in self._open:
-            (self.out / folder).mkdir(parents=True, exist_ok=True)
-            schema = batch.schema.with_metadata(settings or None)
-            writer = pq.ParquetWriter(self.out / path, schema, compression="zstd")
-            self._open[folder] = self.stack.enter_context(writer)
-        self._open[folder].write_batch(batch.replace_schema_metadata(settings or None))
-        self.tally.files[path.as_posix()] = self.tally.files.get(path.as_posix(), 0) + batch.num_rows
-
-
-def by_shard(groups: Iterable[RowGroup]) -> list[tuple[RowGroup, ...]]:
-    """Row groups of the same file together, in their order."""
-    shards: dict[Path, list[RowGroup]] = {}
-    for group in groups:
-        shards.setdefault(group.path, []).append(group)
-    return [tuple(some) for some in shards.values()]

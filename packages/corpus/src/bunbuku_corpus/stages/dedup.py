@@ -7,7 +7,7 @@ from bunbuku_contracts import Artifact, ArtifactError, BunbukuError, Config, Cor
 from pydantic import NonNegativeInt, model_validator
 
 from bunbuku_corpus.clusters import AnyRule, Longest
-from bunbuku_corpus.dedup_output import Tally, WriteShards, by_shard
+from bunbuku_corpus.dedup_output import Tally, WriteShards
 from bunbuku_corpus.dedup_report import dedup_report, dedup_sections
 from bunbuku_corpus.dedup_steps import COPIES, Adopt, Sign
 from bunbuku_corpus.duplicates import Deduplication, Search, Sources
@@ -16,6 +16,7 @@ from bunbuku_corpus.minhash import NearDuplicates
 from bunbuku_corpus.reports import write_report
 from bunbuku_corpus.settling import Settle
 from bunbuku_corpus.shards import renumbered, row_groups
+from bunbuku_corpus.writing import by_shard, count_rows
 
 INDEX = "index"
 _SETTINGS = b"bunbuku.near"
@@ -85,9 +86,7 @@ def dedup(
             f"not one of {tally.documents.total()} documents in {corpus.dir} is new",
             hint="leave out what --against names, or this corpus",
         )
-    for path, rows in tally.files.items():
-        folder = path.rpartition("/")[0]
-        draft.count(draft.dir / path, rows=rows, part=folder or "data")
+    count_rows(draft, tally.files)
     report = dedup_report(tally, found, earlier=sources.old)
     write_report(draft, report, dedup_sections(report, what.near))
     for name in ("seen", "kept", "exact_duplicates", "near_duplicates"):
