@@ -2,6 +2,7 @@
 
 from bunbuku_corpus.stages.annotate import AnnotateConfig, AnnotateRun, annotate
 from bunbuku_corpus.stages.clean import CleanConfig, CleanRun, clean
+from bunbuku_corpus.stages.contamination import ContaminationConfig, contamination
 from bunbuku_corpus.stages.coverage import CoverageConfig, coverage
 from bunbuku_corpus.stages.decide import DecideConfig, decide
 from bunbuku_corpus.stages.dedup import DedupConfig, dedup
@@ -13,6 +14,7 @@ __all__ = [
     "AnnotateRun",
     "CleanConfig",
     "CleanRun",
+    "ContaminationConfig",
     "CoverageConfig",
     "DecideConfig",
     "DedupConfig",
@@ -20,6 +22,7 @@ __all__ = [
     "SplitConfig",
     "annotate",
     "clean",
+    "contamination",
     "coverage",
     "decide",
     "dedup",
