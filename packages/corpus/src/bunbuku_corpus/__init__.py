@@ -12,6 +12,7 @@ from bunbuku_corpus.stages import (
     DedupConfig,
     GatherConfig,
     SplitConfig,
+    ThinConfig,
     annotate,
     clean,
     contamination,
@@ -20,6 +21,7 @@ from bunbuku_corpus.stages import (
     dedup,
     gather,
     split,
+    thin,
 )
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "GatherConfig",
     "ShardWriter",
     "SplitConfig",
+    "ThinConfig",
     "annotate",
     "clean",
     "contamination",
@@ -44,4 +47,5 @@ __all__ = [
     "gather",
     "read_documents",
     "split",
+    "thin",
 ]

@@ -2,6 +2,6 @@
 
 from bunbuku_contracts.cli import stage_cli
 
-from bunbuku_corpus.stages import annotate, clean, contamination, coverage, decide, dedup, gather, split
+from bunbuku_corpus.stages import annotate, clean, contamination, coverage, decide, dedup, gather, split, thin
 
-main = stage_cli(gather, clean, annotate, decide, dedup, split, coverage, contamination)
+main = stage_cli(gather, clean, annotate, decide, dedup, thin, split, coverage, contamination)

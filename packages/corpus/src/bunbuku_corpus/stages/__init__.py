@@ -8,6 +8,7 @@ from bunbuku_corpus.stages.decide import DecideConfig, decide
 from bunbuku_corpus.stages.dedup import DedupConfig, dedup
 from bunbuku_corpus.stages.gather import GatherConfig, gather
 from bunbuku_corpus.stages.split import SplitConfig, split
+from bunbuku_corpus.stages.thin import ThinConfig, thin
 
 __all__ = [
     "AnnotateConfig",
@@ -20,6 +21,7 @@ __all__ = [
     "DedupConfig",
     "GatherConfig",
     "SplitConfig",
+    "ThinConfig",
     "annotate",
     "clean",
     "contamination",
@@ -28,4 +30,5 @@ __all__ = [
     "dedup",
     "gather",
     "split",
+    "thin",
 ]
