@@ -4,7 +4,7 @@ from bunbuku_contracts.architecture import Architecture, Experts, RouterNormaliz
 from bunbuku_contracts.artifact import Artifact, load
 from bunbuku_contracts.draft import Draft
 from bunbuku_contracts.errors import ArtifactError, BunbukuError, ConfigError, RecipeDrift
-from bunbuku_contracts.kinds import Checkpoint, Corpus, Dialogues, Preferences, Report, Tokenizer, Tokens
+from bunbuku_contracts.kinds import Checkpoint, Classifier, Corpus, Dialogues, Preferences, Report, Tokenizer, Tokens
 from bunbuku_contracts.lineage import Node, lineage
 from bunbuku_contracts.manifest import Config, File, Manifest, Recipe, Run, RunSettings, Spec
 from bunbuku_contracts.models import register_hf_models
@@ -17,6 +17,7 @@ __all__ = [
     "ArtifactError",
     "BunbukuError",
     "Checkpoint",
+    "Classifier",
     "Config",
     "ConfigError",
     "Corpus",

@@ -92,6 +92,15 @@ class Preferences(Spec):
     kind: ClassVar[str] = "preferences"
 
 
+class Classifier(Spec):
+    """A classifier of texts: `classifier.json` says how a text is read, `weights.npy` has a column a label."""
+
+    kind: ClassVar[str] = "classifier"
+
+    labels: tuple[str, ...]
+    """What a text can be, sorted."""
+
+
 class Report(Spec):
     """What a measurement found: numbers in the manifest's metrics, `sections.json` for readers, perhaps a page."""
 
@@ -103,5 +112,5 @@ class Report(Spec):
 
 
 KINDS: dict[str, type[Spec]] = {
-    spec.kind: spec for spec in (Checkpoint, Corpus, Dialogues, Preferences, Report, Tokenizer, Tokens)
+    spec.kind: spec for spec in (Checkpoint, Classifier, Corpus, Dialogues, Preferences, Report, Tokenizer, Tokens)
 }
