@@ -2,6 +2,18 @@
 
 from bunbuku_contracts.cli import stage_cli
 
-from bunbuku_corpus.stages import annotate, clean, contamination, coverage, decide, dedup, gather, split, thin
+from bunbuku_corpus.stages import (
+    annotate,
+    classify,
+    clean,
+    contamination,
+    coverage,
+    decide,
+    dedup,
+    gather,
+    learn,
+    split,
+    thin,
+)
 
-main = stage_cli(gather, clean, annotate, decide, dedup, thin, split, coverage, contamination)
+main = stage_cli(gather, clean, annotate, decide, dedup, thin, split, coverage, contamination, learn, classify)

@@ -19,7 +19,7 @@ caption { text-align: left; color: var(--quiet); padding-bottom: .3rem; }
 th, td { padding: .28rem .65rem; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top; }
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 figure { margin: 1.1rem 0; } figcaption { color: var(--quiet); font-size: .88rem; }
-figure svg { width: 100%; height: auto; background: #fff; border: 1px solid var(--rule); }
+figure svg { max-width: 100%; height: auto; background: #fff; border: 1px solid var(--rule); }
 """
 
 

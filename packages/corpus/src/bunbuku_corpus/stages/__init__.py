@@ -1,18 +1,22 @@
 """The stages, a module each: read, run the pure core, write. Nothing is decided here."""
 
 from bunbuku_corpus.stages.annotate import AnnotateConfig, AnnotateRun, annotate
+from bunbuku_corpus.stages.classify import ClassifyConfig, ClassifyRun, classify
 from bunbuku_corpus.stages.clean import CleanConfig, CleanRun, clean
 from bunbuku_corpus.stages.contamination import ContaminationConfig, contamination
 from bunbuku_corpus.stages.coverage import CoverageConfig, coverage
 from bunbuku_corpus.stages.decide import DecideConfig, decide
 from bunbuku_corpus.stages.dedup import DedupConfig, dedup
 from bunbuku_corpus.stages.gather import GatherConfig, gather
+from bunbuku_corpus.stages.learn import LearnConfig, learn
 from bunbuku_corpus.stages.split import SplitConfig, split
 from bunbuku_corpus.stages.thin import ThinConfig, thin
 
 __all__ = [
     "AnnotateConfig",
     "AnnotateRun",
+    "ClassifyConfig",
+    "ClassifyRun",
     "CleanConfig",
     "CleanRun",
     "ContaminationConfig",
@@ -20,15 +24,18 @@ __all__ = [
     "DecideConfig",
     "DedupConfig",
     "GatherConfig",
+    "LearnConfig",
     "SplitConfig",
     "ThinConfig",
     "annotate",
+    "classify",
     "clean",
     "contamination",
     "coverage",
     "decide",
     "dedup",
     "gather",
+    "learn",
     "split",
     "thin",
 ]

@@ -1,0 +1,106 @@
+"""What is learned from examples or from the shape of the data. The one module that knows scikit-learn, an extra.
+
+Everything is seeded. The last bits of a result depend on the processor and the numerical libraries, as they do for anything
+that solves large systems; on one machine the same data give the same bytes.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from bunbuku_contracts import BunbukuError
+from numpy.typing import NDArray
+
+from bunbuku_corpus.classifier import Matrix, softmax
+from bunbuku_corpus.features import Rows
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def _sklearn(name: str) -> "ModuleType":
+    from importlib import import_module
+
+    try:
+        return import_module(f"sklearn.{name}")
+    except ModuleNotFoundError as error:
+        hint = 'pip install "bunbuku-corpus[learn]"'
+        raise BunbukuError("this stage needs scikit-learn, which is not installed", hint=hint) from error
+
+
+def sparse(rows: Rows, slots: int) -> Any:
+    """The rows as a matrix of SciPy's."""
+    _sklearn("base")  # SciPy comes with it
+    from scipy.sparse import csr_matrix
+
+    shape = (len(rows.offsets) - 1, slots)
+    return csr_matrix((rows.values, rows.slots, rows.offsets), shape=shape)
+
+
+class Learned(NamedTuple):
+    """A linear model, and how far its scores are to be divided to become probabilities."""
+
+    weights: Matrix
+    biases: tuple[float, ...]
+    temperature: float
+
+
+def learn(rows: Rows, labels: NDArray[np.int64], slots: int, *, strength: float, folds: int, seed: int) -> Learned:
+    """Multinomial logistic regression, its temperature fitted to scores of examples that were held out in turn.
+
+    Args:
+        rows: Of the examples.
+        labels: Their labels, numbered from 0, each there at least `folds` times.
+        slots: Length of a row.
+        strength: Inverse of the regularization: the larger, the closer to the examples.
+        folds: Into how many parts the examples are divided for the temperature.
+        seed: Of that division.
+    """
+    matrix, count = sparse(rows, slots), int(labels.max()) + 1
+    splits = _sklearn("model_selection").StratifiedKFold(folds, shuffle=True, random_state=seed)
+    held_out = np.zeros((len(labels), count))
+    for known, unknown in splits.split(matrix, labels):
+        weights, biases = _fit(matrix[known], labels[known], strength)
+        held_out[unknown] = matrix[unknown] @ weights + biases
+    weights, biases = _fit(matrix, labels, strength)
+    return Learned(weights.astype(np.float32), tuple(map(float, biases)), temperature(held_out, labels))
+
+
+def _fit(matrix: Any, labels: NDArray[np.int64], strength: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    model = _sklearn("linear_model").LogisticRegression(C=strength, max_iter=1000)
+    model.fit(matrix, labels)
+    weights, biases = model.coef_.T.astype(np.float64), model.intercept_
+    if weights.shape[1] == 1:  # of two labels only the second has weights
+        weights, biases = np.hstack([np.zeros_like(weights), weights]), np.concatenate([[0.0], biases])
+    return weights, biases
+
+
+def temperature(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """What the scores are divided by so that their softmax makes the labels likeliest.
+
+    >>> logits = np.array([[3.0, 0.0], [3.0, 0.0], [3.0, 0.0], [3.0, 0.0]])
+    >>> sure = temperature(logits, np.array([0, 0, 0, 1]))
+    >>> round(float(softmax(logits / sure)[0, 0]), 3)
+    0.75
+    """
+    _sklearn("base")
+    from scipy.optimize import minimize_scalar
+
+    places = np.arange(len(labels))
+
+    def loss(power: float) -> float:
+        return -float(np.log(np.maximum(softmax(logits / np.exp(power))[places, labels], 1e-300)).mean())
+
+    found: Any = minimize_scalar(loss, bounds=(-4.0, 4.0), method="bounded")
+    return float(np.exp(found.x))
+
+
+def kappa(left: Sequence[str], right: Sequence[str]) -> float:
+    """Cohen's kappa of two judges: 0 is chance, 1 is agreement; `nan` if both say one thing only.
+
+    >>> round(kappa(["a", "a", "b", "b"], ["a", "a", "b", "a"]), 2)
+    0.5
+    """
+    if len({*left, *right}) < 2:
+        return float("nan")
+    return float(_sklearn("metrics").cohen_kappa_score(left, right))
