@@ -25,8 +25,8 @@ RECIPES = {
     "k1": [*LIKELIEST, "candidates.max_morphemes=1"],
     "k2": [*LIKELIEST, "candidates.max_morphemes=2"],
     "k3": [*LIKELIEST, "candidates.max_morphemes=3"],
-    "k2-unidic": [*LIKELIEST, "candidates.dictionary=unidic-lite"],
-    "k2-shares": [*LIKELIEST, "shares={ja=0.6,en=0.28,code=0.12}"],
+    "k3-unidic": [*LIKELIEST, "candidates.dictionary=unidic-lite"],
+    "k3-shares": [*LIKELIEST, "shares={ja=0.6,en=0.28,code=0.12}"],
     "delimiter": ["candidates.type=delimiter"],
     "plain": ["candidates.type=suffix_array"],
 }
