@@ -4,6 +4,7 @@ from bunbuku_contracts.cli import stage_cli
 
 from bunbuku_corpus.stages import (
     annotate,
+    blend,
     classify,
     clean,
     contamination,
@@ -12,8 +13,11 @@ from bunbuku_corpus.stages import (
     dedup,
     gather,
     learn,
+    mix,
     split,
     thin,
 )
 
-main = stage_cli(gather, clean, annotate, decide, dedup, thin, split, coverage, contamination, learn, classify)
+main = stage_cli(
+    gather, clean, annotate, decide, dedup, thin, split, mix, blend, coverage, contamination, learn, classify
+)

@@ -9,12 +9,14 @@ from bunbuku_corpus.stages.decide import DecideConfig, decide
 from bunbuku_corpus.stages.dedup import DedupConfig, dedup
 from bunbuku_corpus.stages.gather import GatherConfig, gather
 from bunbuku_corpus.stages.learn import LearnConfig, learn
+from bunbuku_corpus.stages.mix import BlendConfig, MixConfig, blend, mix
 from bunbuku_corpus.stages.split import SplitConfig, split
 from bunbuku_corpus.stages.thin import ThinConfig, thin
 
 __all__ = [
     "AnnotateConfig",
     "AnnotateRun",
+    "BlendConfig",
     "ClassifyConfig",
     "ClassifyRun",
     "CleanConfig",
@@ -25,9 +27,11 @@ __all__ = [
     "DedupConfig",
     "GatherConfig",
     "LearnConfig",
+    "MixConfig",
     "SplitConfig",
     "ThinConfig",
     "annotate",
+    "blend",
     "classify",
     "clean",
     "contamination",
@@ -36,6 +40,7 @@ __all__ = [
     "dedup",
     "gather",
     "learn",
+    "mix",
     "split",
     "thin",
 ]
