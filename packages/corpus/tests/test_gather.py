@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from bunbuku_contracts import Artifact, BunbukuError, Corpus
 from bunbuku_corpus import Document, GatherConfig, gather, read_documents
+from bunbuku_corpus.document import read_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -280,3 +282,89 @@ def test_every_text_comes_through_json_lines_unchanged(
     folder = tmp_path_factory.mktemp("corpus")
     source = write(folder / f"web.jsonl{suffix}", lines([{"text": text} for text in texts]))
     assert [document.text for document in read_documents(gathered(folder, source, type="jsonl"))] == texts
+
+
+@pytest.mark.parametrize(
+    ("shape", "row", "expected"),
+    [
+        (
+            "culturax",
+            {"text": "本文", "timestamp": "2020-01-01", "url": "https://example.jp/", "source": "OSCAR-2301"},
+            ("OSCAR-2301", "https://example.jp/", "und"),
+        ),
+        (
+            "mc4",
+            {"text": "本文", "timestamp": "2020-01-01", "url": "https://example.jp/"},
+            ("web", "https://example.jp/", "und"),
+        ),
+        (
+            "slimpajama",
+            {"text": "本文", "meta": {"redpajama_set_name": "RedPajamaWikipedia"}},
+            ("RedPajamaWikipedia", None, "und"),
+        ),
+        (
+            "fineweb-2",
+            {
+                "text": "本文",
+                "id": "<urn:uuid:1>",
+                "dump": "CC-MAIN-2024-10",
+                "url": "https://example.jp/",
+                "language": "jpn",
+            },
+            ("CC-MAIN-2024-10", "https://example.jp/", "ja"),
+        ),
+        (
+            "llm-jp-corpus",
+            {"text": "本文", "meta": {"id": "1", "url": "https://example.jp/", "language": "ja"}},
+            ("web", "https://example.jp/", "ja"),
+        ),
+    ],
+)
+def test_a_known_collection_is_read_as_it_is(
+    tmp_path: Path, shape: str, row: dict[str, object], expected: tuple[str, str | None, str]
+):
+    (tmp_path / "web.jsonl").write_text(json.dumps(row) + "\n")
+    config = GatherConfig.model_validate({"sources": [{"type": "jsonl", "shape": shape}]})
+    [document] = read_documents(gather(tmp_path / "out", config, tmp_path))
+    assert (document.source, document.url, document.language) == expected
+    assert document.text == "本文"
+
+
+def _lost(corpus: Artifact[Corpus]) -> list[dict[str, str]]:
+    return list(read_rows(corpus, "failed", ("id", "text", "reason")))
+
+
+def test_lines_that_cannot_be_read_are_kept_with_what_is_wrong_and_nothing_is_lost(tmp_path: Path):
+    good = json.dumps({"text": "良い行"}).encode()
+    long = b'{"text": "' + b"x" * 4000 + b'"}'
+    bad = [b"{broken", b'{"text": "\xff\xfe"}', b'{"text": "a\0b"}', b"[1]", long]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join([good, *bad, b"", good.replace(b"text", b"text")]))
+    (tmp_path / "b.jsonl").write_bytes(b"")
+    packed = gzip.compress(
+        b"\n".join(json.dumps({"text": f"{n}行目", "k": os.urandom(40).hex()}).encode() for n in range(999))
+    )
+    (tmp_path / "c.jsonl.gz").write_bytes(packed[: len(packed) // 2])
+    source = {"type": "jsonl", "malformed": "keep", "max_line_bytes": 1000}
+    corpus = gather(tmp_path / "out", GatherConfig.model_validate({"sources": [source]}), tmp_path)
+    lost = _lost(corpus)
+    assert [row["id"] for row in lost] == [*(f"a.jsonl:{n}" for n in range(2, 7)), "c.jsonl.gz"]
+    words = (
+        "is not JSON",
+        "is not UTF-8",
+        "is not JSON",
+        "is not a JSON object",
+        "longer than `max_line_bytes` 1,000",
+        "cannot be read",
+    )
+    assert all(word in row["reason"] for word, row in zip(words, lost, strict=True))
+    assert lost[1]["text"] == '{"text": "\\xff\\xfe"}\n'
+    assert corpus.manifest.metrics["failed"] == 6
+    texts = [one.text for one in read_documents(corpus)]
+    assert texts.count("良い行") == 2 and 100 < len(texts) < 999
+
+
+def test_a_line_that_is_too_long_ends_a_run_with_its_place(tmp_path: Path):
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "a"}\n{"text": "' + b"x" * 2_000_000 + b'"}\n')
+    config = GatherConfig.model_validate({"sources": [{"type": "jsonl", "max_line_bytes": 1_000_000}]})
+    with pytest.raises(BunbukuError, match=r"a\.jsonl:2 is longer than `max_line_bytes` 1,000,000"):
+        gather(tmp_path / "out", config, tmp_path)

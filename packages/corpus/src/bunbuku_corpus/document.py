@@ -38,9 +38,11 @@ class Document:
 class Placed(NamedTuple):
     """A document from outside, the part of the corpus it is for, and the place it was read from."""
 
-    part: Literal["data", "parallel"]
+    part: Literal["data", "parallel", "failed"]
     place: str
     document: Document
+    reason: str | None = None
+    """Why it failed."""
 
 
 COLUMNS = tuple(field.name for field in fields(Document))

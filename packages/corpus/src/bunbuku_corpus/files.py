@@ -1,15 +1,18 @@
 """Files from outside the pipeline: which there are, in an order of their own, and what is in compressed ones."""
 
+import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
-from io import BufferedReader
+from io import BufferedReader, FileIO, RawIOBase
 from pathlib import Path
-from typing import IO, cast
+from typing import Any
 
 import pyarrow as pa
 from bunbuku_contracts import BunbukuError
 
-_COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
+_COMPRESSION = {".zst": "zstd"}
+_BUFFER, _STEP = 1 << 20, 1 << 13
+_GZIP = zlib.MAX_WBITS | 16
 
 
 def needed(root: Path | None) -> Path:
@@ -39,16 +42,68 @@ def find_files(root: Path | None, pattern: str) -> list[Path]:
 
 
 @contextmanager
-def open_stream(path: Path) -> Generator[IO[bytes]]:
+def open_stream(path: Path) -> "Generator[BufferedReader[Any]]":
     """The file's bytes, decompressed if its name ends in `.gz` or `.zst`. Iterating gives lines that end in LF alone.
+
+    What stands before the place where a file breaks off is read before that is an error.
 
     Raises:
         BunbukuError: It is damaged or cut off.
     """
-    compression = _COMPRESSION.get(path.suffix)
     try:
-        with pa.input_stream(str(path), compression=compression) as stream:
+        if path.suffix == ".gz":
+            with path.open("rb", buffering=0) as packed, BufferedReader(_Gunzip(packed), _BUFFER) as stream:
+                yield stream
+        else:
             # pyarrow and not zstandard, whose reader takes a file that was cut off for a whole one.
-            yield cast(IO[bytes], BufferedReader(cast(IO[bytes], stream), 1 << 20))  # pyright: ignore[reportArgumentType]
-    except (pa.ArrowException, OSError) as error:
+            with pa.input_stream(str(path), compression=_COMPRESSION.get(path.suffix)) as opened:
+                yield BufferedReader(_InSmallSteps(opened), _BUFFER)
+    except (pa.ArrowException, OSError, zlib.error) as error:
         raise BunbukuError(f"{path} cannot be read: {error}", hint="is it whole? Fetch or write it anew") from error
+
+
+class _InSmallSteps(RawIOBase):
+    """Reads a few bytes at a time: when a read fails, all that it would have given is lost."""
+
+    def __init__(self, stream: pa.NativeFile) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        read = self._stream.read(min(len(buffer), _STEP))
+        buffer[: len(read)] = read
+        return len(read)
+
+
+class _Gunzip(RawIOBase):
+    """Decompresses gzip, one member after another. That the last one is cut off is an error once all before it was read."""
+
+    def __init__(self, packed: FileIO) -> None:
+        self._packed = packed
+        self._inflate = zlib.decompressobj(_GZIP)
+        self._begun = False
+        self._input = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        while True:
+            if self._inflate.eof:
+                self._input = self._inflate.unused_data or self._packed.read(_BUFFER)
+                if not self._input.strip(b"\0"):  # some writers fill the last block of a tape
+                    return 0
+                self._inflate = zlib.decompressobj(_GZIP)
+            else:
+                self._input = self._inflate.unconsumed_tail or self._packed.read(_BUFFER)
+            if not self._input and not self._begun:
+                return 0
+            self._begun = True
+            read = self._inflate.decompress(self._input, len(buffer))
+            if not (read or self._input or self._inflate.eof):
+                raise OSError("the compressed file breaks off")
+            if read:
+                buffer[: len(read)] = read
+                return len(read)

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from bunbuku_contracts import BunbukuError, Config
 
@@ -41,6 +41,33 @@ class Fields(Config):
     """Under what licence it may be used."""
     language: str = "language"
     """What it is written in, ISO 639-1."""
+
+
+type Shape = Literal["plain", "culturax", "fineweb-2", "llm-jp-corpus", "mc4", "slimpajama"]
+
+SHAPES: Mapping[Shape, Mapping[str, str]] = {
+    "plain": {},
+    "culturax": {"id": "", "licence": "", "language": ""},  # text, timestamp, url, source
+    "fineweb-2": {"source": "dump"},  # text, id, dump, url, date, file_path, language (ISO 639-3), …
+    "llm-jp-corpus": {
+        "id": "meta.id",
+        "url": "meta.url",
+        "source": "meta.source",
+        "licence": "meta.license",
+        "language": "meta.language",
+    },
+    "mc4": {"id": "", "source": "", "licence": "", "language": ""},  # text, timestamp, url
+    "slimpajama": {"id": "", "source": "meta.redpajama_set_name", "url": "meta.url"},
+}
+"""What the fields of well-known collections are called, where that is not what `Fields` calls them; nothing if there is none."""
+
+_ISO_639_3 = {"jpn": "ja", "eng": "en", "zho": "zh", "cmn": "zh", "kor": "ko"}
+
+
+def shaped(fields: Fields, shape: Shape) -> Fields:
+    """The fields of a collection; those that a config names stay as it names them."""
+    named = fields.model_dump(include=fields.model_fields_set)
+    return Fields.model_construct(fields.model_fields_set, **{**Fields().model_dump(), **SHAPES[shape], **named})
 
 
 class Defaults(NamedTuple):
@@ -93,7 +120,7 @@ def read_documents(rows: Iterable[Row], fields: Fields, defaults: Defaults) -> I
                 source=source,
                 url=values["url"],
                 licence=values["licence"] or defaults.licence,
-                language=values["language"] or defaults.language,
+                language=_language(values["language"]) or defaults.language,
             ),
         )
     if last is not None:
@@ -117,6 +144,8 @@ def _names(row: Row) -> str:
 
 def _text_of(row: Row, name: str, key: str) -> str | None:
     """The field as text, `None` if the row lacks it; numbers are written out for everything but the text."""
+    if not key:
+        return None
     value: Any = row.values
     for part in [key] if key in row.values else key.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
@@ -133,6 +162,11 @@ def _text_of(row: Row, name: str, key: str) -> str | None:
             hint="remove it from the data; a program cut a text in the middle of a character",
         )
     return text
+
+
+def _language(code: str | None) -> str | None:
+    """The code in ISO 639-1 where it was in ISO 639-3, perhaps with a script: `jpn_Jpan`."""
+    return _ISO_639_3.get(code.partition("_")[0], code) if code else None
 
 
 def _content_id(source: str, url: str | None, text: str, repeats: Counter[str]) -> str:

@@ -6,6 +6,7 @@ of their names, lines and rows in theirs.
 """
 
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -14,11 +15,11 @@ from typing import Annotated, Any, Literal, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 from bunbuku_contracts import BunbukuError, Config
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, PositiveInt, StringConstraints, model_validator
 
-from bunbuku_corpus.document import UNDETERMINED, Placed
+from bunbuku_corpus.document import UNDETERMINED, Document, Placed
 from bunbuku_corpus.files import find_files, needed, open_stream
-from bunbuku_corpus.rows import UNKNOWN, Defaults, Fields, Row, read_documents
+from bunbuku_corpus.rows import UNKNOWN, Defaults, Fields, Row, Shape, read_documents, shaped
 from bunbuku_corpus.tatoeba import TatoebaSource
 
 Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
@@ -36,10 +37,12 @@ class _Rows(Config):
     """Language of documents whose rows state none; `clean` identifies those that are left `und`."""
     fields: Fields = Fields()
     """Which field of a row is what."""
+    shape: Shape = "plain"
+    """A collection whose fields' names are known: `fields` need then say nothing."""
 
     def _documents(self, rows: Iterable[Row], name: str) -> Iterator[Placed]:
         defaults = Defaults(self.name or name, self.licence, self.language)
-        for place, document in read_documents(rows, self.fields, defaults):
+        for place, document in read_documents(rows, shaped(self.fields, self.shape), defaults):
             yield Placed("data", place, document)
 
 
@@ -50,10 +53,41 @@ class JsonlSource(_Rows):
     files: str = "**/*.jsonl*"
     """Which files of the folder; of no account where `--source` is a file."""
 
+    max_line_bytes: PositiveInt = 100_000_000
+    """A longer line is malformed: memory is short, and it is no document."""
+    malformed: Literal["stop", "keep"] = "stop"
+    """What to do about a line that is no JSON object, and about a file that breaks off: end with its place, or keep it in
+    the part `failed` with what is wrong and go on."""
+
     def read(self, root: Path | None, scratch: Path) -> Iterator[Placed]:
         """Documents of all lines of all files."""
         for path in find_files(root, self.files):
-            yield from self._documents(_json_rows(path), path.name.partition(".")[0])
+            failed: deque[Placed] = deque()
+            for placed in self._documents(self._rows(path, _shown(path, root), failed), path.name.partition(".")[0]):
+                yield from _drained(failed)
+                yield placed
+            yield from _drained(failed)
+
+    def _rows(self, path: Path, shown: str, failed: deque[Placed]) -> Iterator[Row]:
+        lines = _lines(path, self.max_line_bytes)
+        while True:
+            line = b""
+            place = str(path)
+            try:
+                number, line = next(lines)
+                place = f"{path}:{number}"
+                if line.strip():
+                    yield Row(place, _json_object(line, place, self.max_line_bytes))
+            except StopIteration:
+                return
+            except BunbukuError as error:
+                if self.malformed == "stop":
+                    raise
+                text = line.decode("utf-8", "backslashreplace")
+                # Where the files lie is no part of what is made of them.
+                id = place.replace(str(path), shown)
+                lost = Document(id, text, path.name.partition(".")[0], None, self.licence, UNDETERMINED)
+                failed.append(Placed("failed", place, lost, str(error).replace(str(path), shown)))
 
 
 class ParquetSource(_Rows):
@@ -66,7 +100,9 @@ class ParquetSource(_Rows):
     def read(self, root: Path | None, scratch: Path) -> Iterator[Placed]:
         """Documents of all rows of all files."""
         for path in find_files(root, self.files):
-            yield from self._documents(_parquet_rows(path, self.fields), path.name.partition(".")[0])
+            yield from self._documents(
+                _parquet_rows(path, shaped(self.fields, self.shape)), path.name.partition(".")[0]
+            )
 
 
 class DatasetsSource(_Rows):
@@ -106,15 +142,31 @@ class DatasetsSource(_Rows):
 AnySource = Annotated[JsonlSource | ParquetSource | DatasetsSource | TatoebaSource, Field(discriminator="type")]
 
 
-def _json_rows(path: Path) -> Iterator[Row]:
-    with open_stream(path) as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield Row(f"{path}:{number}", _json_object(line, f"{path}:{number}"))
+def _shown(path: Path, root: Path | None) -> str:
+    return path.relative_to(root).as_posix() if root is not None and root.is_dir() else path.name
 
 
-def _json_object(line: bytes, place: str) -> dict[str, Any]:
-    hint = "every line is one JSON object, in UTF-8; correct or remove that line"
+def _drained(failed: deque[Placed]) -> Iterator[Placed]:
+    while failed:
+        yield failed.popleft()
+
+
+def _lines(path: Path, max_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """Lines with their numbers; of a line that is too long no more than one byte too many."""
+    with open_stream(path) as stream:
+        number = 0
+        while line := stream.readline(max_bytes + 1):
+            number += 1
+            rest = line
+            while len(rest) > max_bytes and not rest.endswith(b"\n"):
+                rest = stream.readline(max_bytes + 1)
+            yield number, line
+
+
+def _json_object(line: bytes, place: str, max_bytes: int) -> dict[str, Any]:
+    hint = 'every line is one JSON object, in UTF-8; correct or remove that line, or go on with `malformed = "keep"`'
+    if len(line) > max_bytes:
+        raise BunbukuError(f"{place} is longer than `max_line_bytes` {max_bytes:,}", hint=hint)
     try:
         value = json.loads(line)
     except UnicodeDecodeError as error:

@@ -34,6 +34,9 @@ def gather(draft: Draft, config: GatherConfig, source: Path | None) -> Corpus:
         files = "web/*.jsonl.zst"
         licence = "CC0-1.0"
         fields = { text = "content", url = "meta.url" }
+
+    `shape` is for collections whose fields are known: culturax, fineweb-2, llm-jp-corpus, mc4, slimpajama. With
+    `malformed = "keep"` lines that cannot be read are kept in the part `failed`, each with what is wrong with it.
     """
     names = Names()
     licences: set[str] = set()
@@ -42,9 +45,13 @@ def gather(draft: Draft, config: GatherConfig, source: Path | None) -> Corpus:
     with (
         ShardWriter(draft, rows_per_shard=config.rows_per_shard) as data,
         ShardWriter(draft, "parallel", rows_per_shard=config.rows_per_shard) as parallel,
+        ShardWriter(draft, "failed", rows_per_shard=config.rows_per_shard, extra=("reason",)) as failed,
     ):
         for found in draft.track(_placed(config, source, draft.scratch), unit="documents"):
             document = found.document
+            if found.part == "failed":
+                failed.add(document, reason=found.reason)
+                continue
             if not names.claim(document.id):
                 hint = "ids must be unique: name another field with `fields.id`, or gather a file once"
                 raise BunbukuError(f"{found.place}: the id {document.id!r} was there before", hint=hint)
@@ -62,6 +69,8 @@ def gather(draft: Draft, config: GatherConfig, source: Path | None) -> Corpus:
         )
     draft.metrics |= {name: float(count) for name, count in sorted(counts.items())}
     draft.metrics |= {"documents": data.documents, "characters": data.chars, "pairs": parallel.documents}
+    if failed.documents:
+        draft.metrics["failed"] = failed.documents
     return Corpus(languages=tuple(sorted(languages)), licences=tuple(sorted(licences)))
 
 

@@ -1,0 +1,96 @@
+"""The main text of an HTML page, and the text of a PDF. The one module that knows resiliparse, trafilatura and pdfium."""
+
+import re
+from statistics import median
+from typing import TYPE_CHECKING, Literal
+
+from bunbuku_contracts import BunbukuError
+
+if TYPE_CHECKING:
+    import pypdfium2
+
+type Extractor = Literal["resiliparse", "trafilatura"]
+
+_BLANK = re.compile(r"[ \t]*\n(?:[ \t]*\n)+")
+_ENDS = "。．！？.!?」』）)：:"
+_JAPANESE = re.compile("[\u3041-\u30ff\u3400-\u9fff々〇、。（）「」]")
+
+
+class Unreadable(ValueError):
+    """A page that has no text, for a reason that can be said."""
+
+
+def text_of_html(page: str, extractor: Extractor) -> str:
+    r"""The page's main text: no menus, no footers. A line is a block of the page.
+
+    >>> text_of_html("<nav><a>ホーム</a></nav><main><p>本文の一段落目です。</p><p>二段落目です。</p></main>", "resiliparse")
+    '本文の一段落目です。\n\n二段落目です。'
+    """
+    if extractor == "trafilatura":
+        return _by_trafilatura(page)
+    from resiliparse.extract.html2text import extract_plain_text
+
+    text = extract_plain_text(page, main_content=True, list_bullets=False, alt_texts=False)
+    return _BLANK.sub("\n\n", text).strip()
+
+
+def _by_trafilatura(page: str) -> str:
+    try:
+        import trafilatura
+    except ModuleNotFoundError as error:
+        hint = 'pip install "bunbuku-corpus[extract]"'
+        raise BunbukuError("the extractor 'trafilatura' is not installed", hint=hint) from error
+    return trafilatura.extract(page, include_comments=False, include_tables=True) or ""
+
+
+def text_of_pdf(file: bytes) -> str:
+    """The text of all pages, lines that the page broke joined again.
+
+    Raises:
+        Unreadable: It is no PDF, is locked, or has pictures of text alone.
+    """
+    try:
+        import pypdfium2
+    except ModuleNotFoundError as error:
+        hint = 'pip install "bunbuku-corpus[extract]"'
+        raise BunbukuError("PDF needs pypdfium2, which is not installed", hint=hint) from error
+    try:
+        document = pypdfium2.PdfDocument(file)
+    except pypdfium2.PdfiumError as error:
+        raise Unreadable(f"it does not open as a PDF: {error}") from error
+    try:
+        text = "\n\n".join(unwrap(_page(page)) for page in document)
+    except pypdfium2.PdfiumError as error:
+        raise Unreadable(f"a page of the PDF does not open: {error}") from error
+    finally:
+        document.close()
+    if not text.strip():
+        raise Unreadable("the PDF has no text: are its pages pictures?")
+    return _BLANK.sub("\n\n", text).strip()
+
+
+def _page(page: "pypdfium2.PdfPage") -> str:
+    text = page.get_textpage().get_text_bounded()
+    # pdfium writes U+FFFE for a hyphen at a line's end.
+    return text.replace("\r\n", "\n").replace("\ufffe\n", "").replace("\ufffe", "")
+
+
+def unwrap(text: str) -> str:
+    r"""The text with lines joined that a page's width broke: long ones that end in the middle of a Japanese sentence.
+
+    >>> unwrap("この文は紙の幅で折り返されてい\nます。ここで段落が終わります。\n見出し\n次の段落です。")
+    'この文は紙の幅で折り返されています。ここで段落が終わります。\n見出し\n次の段落です。'
+    """
+    lines = text.split("\n")
+    full = 0.75 * median([len(line) for line in lines if line.strip()] or [0])
+    joined: list[str] = []
+    length = 0
+    for line in lines:
+        before = joined[-1] if joined else ""
+        broken = before and line and length >= full and before[-1] not in _ENDS
+        if broken and _JAPANESE.match(before[-1]) and _JAPANESE.match(line[0]):
+            joined[-1] += line
+        else:
+            joined.append(line)
+        length = len(line)
+    return "\n".join(joined)
