@@ -11,14 +11,14 @@ from bunbuku_corpus.stages import (
     coverage,
     decide,
     dedup,
-    extract,
     gather,
     learn,
     mix,
     split,
     thin,
+    topics,
 )
 
 main = stage_cli(
-    gather, extract, clean, annotate, decide, dedup, thin, split, mix, blend, coverage, contamination, learn, classify
+    gather, clean, annotate, decide, dedup, thin, split, mix, blend, coverage, contamination, learn, classify, topics
 )

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunbuku_corpus.classifier import Probabilities
-from bunbuku_corpus.intervals import Interval, bootstrap
+from bunbuku_corpus.intervals import Interval, bootstrap, wilson
 
 _BINS = 10
 
@@ -44,23 +44,22 @@ def grades(probabilities: Probabilities, truth: NDArray[np.int64], labels: Seque
         return Grade(name, statistic(everything), bootstrap(len(truth), statistic, seed=seed))
 
     found = [
-        graded("accuracy", lambda rows: float(right[rows].mean())),
+        _share("accuracy", right, np.ones_like(right)),
         graded("macro_f1", lambda rows: macro_f1(guesses[rows], truth[rows], len(labels))),
         graded("log_loss", lambda rows: float(surprise[rows].mean())),
         graded("calibration_error", lambda rows: calibration_error(probabilities[rows], truth[rows])),
     ]
     for index, label in enumerate(labels):
         called, is_so = guesses == index, truth == index
-        both = called & is_so
-        for name, top, bottom in (("precision", both, called), ("recall", both, is_so)):
-            found.append(
-                graded(f"{name}.{label}", lambda rows, top=top, bottom=bottom: _ratio(top[rows], bottom[rows]))
-            )
+        found.append(_share(f"precision.{label}", called & is_so, called))
+        found.append(_share(f"recall.{label}", called & is_so, is_so))
     return found
 
 
-def _ratio(top: NDArray[np.bool_], bottom: NDArray[np.bool_]) -> float:
-    return float(top.sum() / bottom.sum()) if bottom.any() else float("nan")
+def _share(name: str, hits: NDArray[np.bool_], trials: NDArray[np.bool_]) -> Grade:
+    """A share, with Wilson's interval: of 50 hits in 50 trials resampling would say that no other is possible."""
+    hit, tried = int(hits.sum()), int(trials.sum())
+    return Grade(name, hit / tried if tried else float("nan"), wilson(hit, tried))
 
 
 def macro_f1(guesses: NDArray[np.int64], truth: NDArray[np.int64], labels: int) -> float:

@@ -104,3 +104,39 @@ def kappa(left: Sequence[str], right: Sequence[str]) -> float:
     if len({*left, *right}) < 2:
         return float("nan")
     return float(_sklearn("metrics").cohen_kappa_score(left, right))
+
+
+def directions(matrix: Any, dimensions: int, *, seed: int) -> NDArray[np.float64]:
+    """The directions in which the rows differ most, a column each (randomized SVD, Halko et al. 2011, arXiv:0909.4061)."""
+    model = _sklearn("decomposition").TruncatedSVD(dimensions, random_state=seed)
+    model.fit(matrix)
+    return model.components_.T
+
+
+def centres(vectors: NDArray[np.float32], count: int, *, seed: int) -> NDArray[np.float32]:
+    """Centres of so many clusters of rows of length one, scaled to that length (mini-batch k-means, Sculley 2010)."""
+    model = _sklearn("cluster").MiniBatchKMeans(count, random_state=seed, n_init=5, batch_size=4096, max_iter=100)
+    found = model.fit(vectors).cluster_centers_
+    lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    return (found / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+
+
+def silhouette(vectors: NDArray[np.float32], clusters: NDArray[np.int64]) -> float:
+    """How much nearer rows are to their own cluster than to the next, from -1 to 1 (Rousseeuw 1987), by cosine."""
+    if not 1 < len(np.unique(clusters)) < len(clusters):
+        return float("nan")
+    return float(_sklearn("metrics").silhouette_score(vectors, clusters, metric="cosine"))
+
+
+def flat(vectors: NDArray[np.float32], method: str, *, seed: int) -> NDArray[np.float64]:
+    """The rows on a plane: `pca` keeps large distances, `tsne` neighbours (van der Maaten and Hinton 2008)."""
+    centred = vectors - vectors.mean(axis=0)
+    plane = _sklearn("decomposition").PCA(2, random_state=seed).fit_transform(centred)
+    if method == "pca":
+        return plane
+    perplexity = min(30.0, (len(vectors) - 1) / 3)
+    start = plane / (plane[:, 0].std() or 1.0) * 1e-4
+    model = _sklearn("manifold").TSNE(
+        2, init=start, perplexity=perplexity, random_state=seed, metric="cosine", n_jobs=1
+    )
+    return model.fit_transform(vectors)

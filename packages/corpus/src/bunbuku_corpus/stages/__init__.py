@@ -7,12 +7,12 @@ from bunbuku_corpus.stages.contamination import ContaminationConfig, contaminati
 from bunbuku_corpus.stages.coverage import CoverageConfig, coverage
 from bunbuku_corpus.stages.decide import DecideConfig, decide
 from bunbuku_corpus.stages.dedup import DedupConfig, dedup
-from bunbuku_corpus.stages.extract import ExtractConfig, ExtractRun, extract
 from bunbuku_corpus.stages.gather import GatherConfig, gather
 from bunbuku_corpus.stages.learn import LearnConfig, learn
 from bunbuku_corpus.stages.mix import BlendConfig, MixConfig, blend, mix
 from bunbuku_corpus.stages.split import SplitConfig, split
 from bunbuku_corpus.stages.thin import ThinConfig, thin
+from bunbuku_corpus.stages.topics import TopicsConfig, topics
 
 __all__ = [
     "AnnotateConfig",
@@ -26,13 +26,12 @@ __all__ = [
     "CoverageConfig",
     "DecideConfig",
     "DedupConfig",
-    "ExtractConfig",
-    "ExtractRun",
     "GatherConfig",
     "LearnConfig",
     "MixConfig",
     "SplitConfig",
     "ThinConfig",
+    "TopicsConfig",
     "annotate",
     "blend",
     "classify",
@@ -41,10 +40,10 @@ __all__ = [
     "coverage",
     "decide",
     "dedup",
-    "extract",
     "gather",
     "learn",
     "mix",
     "split",
     "thin",
+    "topics",
 ]

@@ -114,9 +114,9 @@ def _picture(tested: _Tested) -> str:
 def _sections(parts: _Parts, tested: _Tested, found: Sequence[Grade], config: LearnConfig) -> tuple[Section, ...]:
     kinds = {name: [Counter(one.label for one in part)[name] for part in parts] for name in tested.labels}
     said = (
-        f"Learned from {len(parts.train):,} examples, tested on {len(parts.test):,} others. Intervals are of 500 "
-        "resamplings of the tested examples. Examples that are nearly the same may be on both sides: deduplicate them "
-        "before they are labelled, or these numbers flatter.",
+        f"Learned from {len(parts.train):,} examples, tested on {len(parts.test):,} others. Intervals are Wilson's for "
+        "shares, of 500 resamplings for the rest. Examples that are nearly the same may be on both sides: deduplicate "
+        "them before they are labelled, or these numbers flatter.",
     )
     measures = tuple((one.name, *(_number(value) for value in (one.value, *one.interval))) for one in found)
     cuts = grading.cuts(tested.probabilities, tested.truth, tested.labels, _CUTS)
