@@ -11,6 +11,7 @@ from bunbuku_corpus.stages import (
     coverage,
     decide,
     dedup,
+    extract,
     gather,
     learn,
     mix,
@@ -20,5 +21,19 @@ from bunbuku_corpus.stages import (
 )
 
 main = stage_cli(
-    gather, clean, annotate, decide, dedup, thin, split, mix, blend, coverage, contamination, learn, classify, topics
+    gather,
+    extract,
+    clean,
+    annotate,
+    decide,
+    dedup,
+    thin,
+    split,
+    mix,
+    blend,
+    coverage,
+    contamination,
+    learn,
+    classify,
+    topics,
 )

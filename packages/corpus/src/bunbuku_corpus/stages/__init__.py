@@ -7,6 +7,7 @@ from bunbuku_corpus.stages.contamination import ContaminationConfig, contaminati
 from bunbuku_corpus.stages.coverage import CoverageConfig, coverage
 from bunbuku_corpus.stages.decide import DecideConfig, decide
 from bunbuku_corpus.stages.dedup import DedupConfig, dedup
+from bunbuku_corpus.stages.extract import ExtractConfig, ExtractRun, extract
 from bunbuku_corpus.stages.gather import GatherConfig, gather
 from bunbuku_corpus.stages.learn import LearnConfig, learn
 from bunbuku_corpus.stages.mix import BlendConfig, MixConfig, blend, mix
@@ -26,6 +27,8 @@ __all__ = [
     "CoverageConfig",
     "DecideConfig",
     "DedupConfig",
+    "ExtractConfig",
+    "ExtractRun",
     "GatherConfig",
     "LearnConfig",
     "MixConfig",
@@ -40,6 +43,7 @@ __all__ = [
     "coverage",
     "decide",
     "dedup",
+    "extract",
     "gather",
     "learn",
     "mix",
