@@ -1,12 +1,13 @@
-"""Where the work is done: in this process or in a pool of them. The result is the same.
+"""Where the work is done: in this process, in a pool of them, or on a Ray cluster. The result is the same.
 
 What is done to documents is a pure function from a record batch to a record batch, a *step*. An engine runs steps in
 two ways. `each` does one thing after another, wherever there is a free worker, and gives the results in order. `grouped`
 maps record batches, brings together the rows that agree in the column `bucket`, and gives each such batch to the next
-step: rows that must meet, as two documents that share a band, are sent to the same bucket by their hash.
+step: rows that must meet, as two documents that share a band, are sent to the same bucket by their hash. In a bucket rows
+come in any order, so a step sorts them; so do those who bring the results together.
 
-A step that needs more than its batch is told a folder: whatever lies there was written once and does not change.
-Documents never pass through the process that leads.
+A step that needs more than its batch is told a folder: whatever lies there was written once and does not change. So a
+cluster needs a file system that all its nodes see, and nothing else; documents never pass through the process that leads.
 """
 
 import multiprocessing
@@ -20,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import pyarrow as pa
 from bunbuku_contracts import BunbukuError, RunSettings
@@ -35,10 +36,14 @@ BUCKET = "bucket"
 
 
 class EngineRun(RunSettings):
-    """Circumstance of a stage that computes: with how many processes. The result does not depend on it."""
+    """Circumstance of a stage that computes: where, and with how many processes. The result does not depend on it."""
 
     workers: PositiveInt = 1
-    """Processes on this machine."""
+    """Processes on this machine. A cluster that is there already is used as it is."""
+    engine: Literal["local", "ray"] = "local"
+    """A pool of processes on this machine, or Ray (`bunbuku-corpus[ray]`)."""
+    address: str | None = None
+    """The Ray cluster, `auto` for the one this machine is part of. If left out, one is started here."""
 
 
 class Engine(Protocol):
@@ -51,7 +56,7 @@ class Engine(Protocol):
     def grouped[T](
         self, work: Callable[[T], pa.RecordBatch], items: Sequence[T], *steps: Step
     ) -> Iterator[pa.RecordBatch]:
-        """What the last step gives for each bucket of what came before it, in the order of the buckets."""
+        """What the last step gives for each bucket of what came before it, in any order of the buckets."""
         ...
 
 
@@ -60,8 +65,14 @@ def open_engine(run: EngineRun, scratch: Path) -> Generator[Engine]:
     """The engine that the run settings ask for. Rows on their way between steps lie in `scratch`.
 
     Raises:
-        BunbukuError: A worker dies.
+        BunbukuError: A worker dies; or Ray is asked for, and is not installed or not there.
     """
+    if run.engine == "ray":
+        from bunbuku_corpus.ray_engine import open_ray
+
+        with open_ray(run.address, workers=run.workers) as engine:
+            yield engine
+        return
     if run.workers == 1:
         yield Local(map, scratch)
         return
