@@ -7,6 +7,7 @@ from bunbuku_corpus.stages.contamination import ContaminationConfig, contaminati
 from bunbuku_corpus.stages.coverage import CoverageConfig, coverage
 from bunbuku_corpus.stages.decide import DecideConfig, decide
 from bunbuku_corpus.stages.dedup import DedupConfig, dedup
+from bunbuku_corpus.stages.explain import ExplainConfig, explain
 from bunbuku_corpus.stages.extract import ExtractConfig, ExtractRun, extract
 from bunbuku_corpus.stages.gather import GatherConfig, gather
 from bunbuku_corpus.stages.learn import LearnConfig, learn
@@ -27,6 +28,7 @@ __all__ = [
     "CoverageConfig",
     "DecideConfig",
     "DedupConfig",
+    "ExplainConfig",
     "ExtractConfig",
     "ExtractRun",
     "GatherConfig",
@@ -43,6 +45,7 @@ __all__ = [
     "coverage",
     "decide",
     "dedup",
+    "explain",
     "extract",
     "gather",
     "learn",
