@@ -25,7 +25,7 @@ from bunbuku_corpus.batches import read_batches
 from bunbuku_corpus.classifier import Linear, read_classifier, scores
 from bunbuku_corpus.features import Features
 from bunbuku_corpus.grading import calibration_error, cuts, grades, macro_f1
-from bunbuku_corpus.learning import kappa, sparse
+from bunbuku_corpus.learning import sparse
 from bunbuku_corpus.ngrams import codepoints, ngram_hashes
 from hypothesis import given
 from hypothesis import strategies as st
@@ -141,13 +141,6 @@ def test_calibration_error_is_nought_for_who_is_right_as_often_as_sure():
     truth = np.tile([0, 0, 0, 1], 100)
     assert calibration_error(probabilities, truth) == pytest.approx(0, abs=0.02)
     assert calibration_error(np.tile([[1.0, 0.0]], (400, 1)), truth) == pytest.approx(0.25, abs=0.02)
-
-
-def test_kappa_is_by_the_book():
-    # Cohen 1960: agreement .7, .5 by chance.
-    left, right = ["a"] * 25 + ["b"] * 25, ["a"] * 20 + ["b"] * 5 + ["a"] * 10 + ["b"] * 15
-    assert kappa(left, right) == pytest.approx(0.4)
-    assert np.isnan(kappa(["a"], ["a"]))
 
 
 def test_a_classifier_is_tested_on_texts_it_has_not_seen(learned: Artifact[Classifier]):

@@ -4,6 +4,7 @@ from bunbuku_contracts.cli import stage_cli
 
 from bunbuku_corpus.stages import (
     annotate,
+    balance,
     blend,
     classify,
     clean,
@@ -11,6 +12,7 @@ from bunbuku_corpus.stages import (
     coverage,
     decide,
     dedup,
+    draw_map,
     explain,
     extract,
     gather,
@@ -38,4 +40,6 @@ main = stage_cli(
     learn,
     classify,
     topics,
+    balance,
+    draw_map,
 )

@@ -7,6 +7,7 @@ and which share words with those; it does not know that 車 and 自動車 are al
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from bunbuku_contracts import BunbukuError, Config
@@ -58,16 +59,36 @@ def fit_embedding(texts: Sequence[str], config: EmbeddingConfig) -> Embedding:
     """
     slots = 1 << config.slot_bits
     rows = unit_rows(texts, slot_bits=config.slot_bits, max_chars=config.max_chars)
-    rarity = np.log((1 + len(texts)) / (1 + np.bincount(rows.slots, minlength=slots))) + 1
+    weights = rarity(rows, slots)
     used = int(np.count_nonzero(np.bincount(rows.slots, minlength=slots)))
     dimensions = min(config.dimensions, used - 1, len(texts) - 1)
     if dimensions < 2:
         raise BunbukuError(
             f"{len(texts)} texts with {used} different terms are too few to compare", hint="give more text"
         )
-    weighed = rows._replace(values=(rows.values * rarity[rows.slots]).astype(np.float32))
-    found = directions(sparse(scaled(weighed), slots), dimensions, seed=config.seed)
-    return Embedding(config, (found * rarity[:, np.newaxis]).astype(np.float32))
+    found = directions(sparse(weighed(rows, weights), slots), dimensions, seed=config.seed)
+    return Embedding(config, (found * weights[:, np.newaxis]).astype(np.float32))
+
+
+def rarity(rows: Rows, slots: int) -> NDArray[np.float64]:
+    """The weight of each slot: 1 + ln of how many times fewer rows have it than there are (inverse document frequency)."""
+    return np.log(len(rows.offsets) / (1 + np.bincount(rows.slots, minlength=slots))) + 1
+
+
+def shared_terms(texts: Sequence[str], config: EmbeddingConfig) -> Any:
+    """Texts as sparse rows of length one, whose products are the cosines of their weighted terms.
+
+    An embedding gives every text a place, also one whose terms its sample hardly has. Whether two texts have terms in
+    common at all, only these rows say.
+    """
+    slots = 1 << config.slot_bits
+    rows = unit_rows(texts, slot_bits=config.slot_bits, max_chars=config.max_chars)
+    return sparse(weighed(rows, rarity(rows, slots)), slots)
+
+
+def weighed(rows: Rows, weights: NDArray[np.float64]) -> Rows:
+    """The rows with every value weighted, scaled to length one."""
+    return scaled(rows._replace(values=(rows.values * weights[rows.slots]).astype(np.float32)))
 
 
 def scaled(rows: Rows) -> Rows:

@@ -4,7 +4,6 @@ Everything is seeded. The last bits of a result depend on the processor and the 
 that solves large systems; on one machine the same data give the same bytes.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -93,17 +92,6 @@ def temperature(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> float
 
     found: Any = minimize_scalar(loss, bounds=(-4.0, 4.0), method="bounded")
     return float(np.exp(found.x))
-
-
-def kappa(left: Sequence[str], right: Sequence[str]) -> float:
-    """Cohen's kappa of two judges: 0 is chance, 1 is agreement; `nan` if both say one thing only.
-
-    >>> round(kappa(["a", "a", "b", "b"], ["a", "a", "b", "a"]), 2)
-    0.5
-    """
-    if len({*left, *right}) < 2:
-        return float("nan")
-    return float(_sklearn("metrics").cohen_kappa_score(left, right))
 
 
 def directions(matrix: Any, dimensions: int, *, seed: int) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """The stages, a module each: read, run the pure core, write. Nothing is decided here."""
 
 from bunbuku_corpus.stages.annotate import AnnotateConfig, AnnotateRun, annotate
+from bunbuku_corpus.stages.balance import BalanceConfig, balance
 from bunbuku_corpus.stages.classify import ClassifyConfig, ClassifyRun, classify
 from bunbuku_corpus.stages.clean import CleanConfig, CleanRun, clean
 from bunbuku_corpus.stages.contamination import ContaminationConfig, contamination
@@ -11,6 +12,7 @@ from bunbuku_corpus.stages.explain import ExplainConfig, explain
 from bunbuku_corpus.stages.extract import ExtractConfig, ExtractRun, extract
 from bunbuku_corpus.stages.gather import GatherConfig, gather
 from bunbuku_corpus.stages.learn import LearnConfig, learn
+from bunbuku_corpus.stages.map import MapConfig, draw_map
 from bunbuku_corpus.stages.mix import BlendConfig, MixConfig, blend, mix
 from bunbuku_corpus.stages.split import SplitConfig, split
 from bunbuku_corpus.stages.thin import ThinConfig, thin
@@ -19,6 +21,7 @@ from bunbuku_corpus.stages.topics import TopicsConfig, topics
 __all__ = [
     "AnnotateConfig",
     "AnnotateRun",
+    "BalanceConfig",
     "BlendConfig",
     "ClassifyConfig",
     "ClassifyRun",
@@ -33,11 +36,13 @@ __all__ = [
     "ExtractRun",
     "GatherConfig",
     "LearnConfig",
+    "MapConfig",
     "MixConfig",
     "SplitConfig",
     "ThinConfig",
     "TopicsConfig",
     "annotate",
+    "balance",
     "blend",
     "classify",
     "clean",
@@ -45,6 +50,7 @@ __all__ = [
     "coverage",
     "decide",
     "dedup",
+    "draw_map",
     "explain",
     "extract",
     "gather",
