@@ -41,7 +41,7 @@ class Morphemes(Config):
     """MeCab's. `unidic-lite` cuts finer; install it with `pip install bunbuku-tokenizer[unidic]`."""
     max_morphemes: PositiveInt = 3
     """Most whole morphemes in one piece: 1 never crosses a morpheme boundary, more gives fewer tokens."""
-    word_share: float = Field(default=0.4, ge=0, le=1)
+    word_share: float = Field(default=0.42, ge=0, le=1)
     """The most frequent morphemes have a piece each, as many as this share of all pieces, whatever that costs elsewhere."""
     min_count: PositiveInt = 2
     """A string seen less often is no candidate."""
