@@ -105,20 +105,28 @@ def ladder(rows: Sequence[Dots], *, threshold: int, label: str) -> str:
 def grid(rows: Sequence[str], columns: Sequence[str], shares: Mapping[tuple[str, str], float], *, label: str) -> str:
     """A cell a row and column, the darker the larger its share; the share stands in it."""
     wide = (_WIDTH - _NAME - 20) / max(len(columns), 1)
-    height = 62 + 30 * len(rows) + 30
+    narrow = wide < 70
+    head = 110 if narrow else 58
+    height = head + 30 * len(rows) + 34
     highest = max(shares.values(), default=0.0) or 1.0
-    parts = [
-        _text(_NAME + wide * (place + 0.5), 50, _fit(name, wide / 12), size=11) for place, name in enumerate(columns)
-    ]
+    parts: list[str] = []
+    for place, name in enumerate(columns):
+        x, y = _NAME + wide * (place + 0.5), head - 8
+        if narrow:  # names stand aslant over their columns
+            turned = f'transform="rotate(-50 {_n(x)} {_n(y)})"'
+            parts.append(_text(x, y, _fit(name, 9), size=11, anchor="start", more=turned))
+        else:
+            parts.append(_text(x, y, _fit(name, wide / 12), size=11))
     for place, row in enumerate(rows):
-        top = 58 + 30 * place
+        top = head + 30 * place
         parts.append(_text(_NAME - 8, top + 18, _fit(row), anchor="end"))
         for column, name in enumerate(columns):
             share = shares.get((row, name), 0.0)
             opacity = 0.04 + 0.8 * (share / highest) ** 0.7
             parts.append(
                 f'<rect x="{_n(_NAME + wide * column)}" y="{top}" width="{_n(wide - 2)}" height="28" '
-                f'fill="{COLOURS[1]}" fill-opacity="{opacity:.2f}"><title>{escape(row)}, {escape(name)}: {share:.2%}</title></rect>'
+                f'fill="{COLOURS[1]}" fill-opacity="{opacity:.2f}">'
+                f"<title>{escape(row)}, {escape(name)}: {share:.2%}</title></rect>"
             )
             if share:
                 dark = "#fff" if opacity > 0.5 else INK

@@ -45,8 +45,8 @@ class MapConfig(EmbeddingConfig):
     """`tsne` keeps neighbours together, and distances between groups mean nothing; `pca` keeps large distances."""
     signs: NonNegativeInt = 14
     """Places that are named by their most telling term."""
-    covered_from: float = Field(default=0.2, ge=0, le=1)
-    """Cosine of weighted terms with the nearest document from which a corpus is said to cover a prompt."""
+    covered_from: float = Field(default=0.5, ge=0, le=1)
+    """Share of a prompt's terms, the rarer the heavier, that one document must have to cover it."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def draw_map(
     owner = np.repeat(np.arange(len(drawn)), [len(some.texts) for some in drawn])
     _write(draft, drawn, places)
     nearest = _nearest(drawn, shared_terms(texts, config), owner)
-    for (prompt, corpus), cosines in nearest.items():
-        draft.metrics[f"covered.{prompt}.{corpus}"] = float((cosines >= config.covered_from).mean())
+    for (prompt, corpus), parts in nearest.items():
+        draft.metrics[f"covered.{prompt}.{corpus}"] = float((parts >= config.covered_from).mean())
     series = {
         some.name: [(float(x), float(y)) for x, y in places[(owner == index) & spoken]]
         for index, some in enumerate(drawn)
@@ -138,9 +138,10 @@ def _write(draft: Draft, drawn: Sequence[_Drawn], places: NDArray[np.float64]) -
 def _nearest(
     drawn: Sequence[_Drawn], rows: Any, owner: NDArray[np.int64]
 ) -> dict[tuple[str, str], NDArray[np.float32]]:
-    """For every evaluation and corpus: of each prompt the cosine to the nearest document drawn."""
+    """For every evaluation and corpus: of each prompt's terms, weighted, the share that the best document drawn has."""
+    weights, there = rows.power(2), rows > 0  # the squares of a row sum to one
     return {
-        (prompts.name, corpus.name): (rows[owner == one] @ rows[owner == other].T).max(axis=1).toarray().ravel()
+        (prompts.name, corpus.name): (weights[owner == one] @ there[owner == other].T).max(axis=1).toarray().ravel()
         for one, prompts in enumerate(drawn)
         for other, corpus in enumerate(drawn)
         if prompts.is_prompts and not corpus.is_prompts
@@ -188,10 +189,15 @@ def _sections(
     )
     counts = tuple((some.name, "prompts" if some.is_prompts else "documents", len(some.ids)) for some in drawn)
     cover = tuple(
-        (prompts, corpus, f"{(cosines >= config.covered_from).mean():.1%}", round(float(np.median(cosines)), 3))
-        for (prompts, corpus), cosines in nearest.items()
+        (prompts, corpus, f"{(parts >= config.covered_from).mean():.1%}", round(float(np.median(parts)), 3))
+        for (prompts, corpus), parts in nearest.items()
     )
-    columns = ("evaluation", "corpus", f"prompts with a document at {config.covered_from:g} or nearer", "median cosine")
+    columns = (
+        "evaluation",
+        "corpus",
+        f"prompts with {config.covered_from:.0%} of their terms in one document",
+        "median share",
+    )
     lonely = tuple(
         (some.name, some.ids[row], round(best, 3), " ".join(some.texts[row].split())[:120])
         for some in drawn
@@ -203,9 +209,9 @@ def _sections(
         tables += (
             Table(columns=columns, rows=cover, caption="By the terms they share, not on the plane"),
             Table(
-                columns=("evaluation", "prompt", "cosine", "text"),
+                columns=("evaluation", "prompt", "share", "text"),
                 rows=lonely,
-                caption="Prompts farthest from every corpus",
+                caption="Prompts of whose terms no document has many",
             ),
         )
     picture = Picture(path="map.svg", caption=f"{TITLE}, by {config.method}")
@@ -215,5 +221,5 @@ def _sections(
 def _loneliest(
     some: _Drawn, nearest: Mapping[tuple[str, str], NDArray[np.float32]], count: int = 8
 ) -> list[tuple[int, float]]:
-    best = np.max([cosines for (prompts, _), cosines in nearest.items() if prompts == some.name], axis=0)
+    best = np.max([parts for (prompts, _), parts in nearest.items() if prompts == some.name], axis=0)
     return [(int(row), float(best[row])) for row in np.argsort(best, kind="stable")[:count]]
