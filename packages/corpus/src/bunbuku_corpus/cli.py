@@ -16,6 +16,7 @@ from bunbuku_corpus.stages import (
     explain,
     extract,
     gather,
+    label,
     learn,
     mix,
     split,
@@ -42,4 +43,5 @@ main = stage_cli(
     topics,
     balance,
     draw_map,
+    label,
 )

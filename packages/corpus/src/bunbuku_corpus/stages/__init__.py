@@ -11,6 +11,7 @@ from bunbuku_corpus.stages.dedup import DedupConfig, dedup
 from bunbuku_corpus.stages.explain import ExplainConfig, explain
 from bunbuku_corpus.stages.extract import ExtractConfig, ExtractRun, extract
 from bunbuku_corpus.stages.gather import GatherConfig, gather
+from bunbuku_corpus.stages.label import LabelConfig, LabelRun, label
 from bunbuku_corpus.stages.learn import LearnConfig, learn
 from bunbuku_corpus.stages.map import MapConfig, draw_map
 from bunbuku_corpus.stages.mix import BlendConfig, MixConfig, blend, mix
@@ -35,6 +36,8 @@ __all__ = [
     "ExtractConfig",
     "ExtractRun",
     "GatherConfig",
+    "LabelConfig",
+    "LabelRun",
     "LearnConfig",
     "MapConfig",
     "MixConfig",
@@ -54,6 +57,7 @@ __all__ = [
     "explain",
     "extract",
     "gather",
+    "label",
     "learn",
     "mix",
     "split",
