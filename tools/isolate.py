@@ -13,7 +13,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGES = sorted(folder.name for folder in (ROOT / "packages").iterdir() if (folder / "pyproject.toml").is_file())
 TEST_TOOLS = ("hypothesis", "pytest", "pytest-timeout", "pytest-xdist")
-EXTRAS = {"eval": ("transformers",), "inference": ("transformers",), "moe_upcycle": ("hf",)}
+EXTRAS = {
+    "corpus": ("extract", "learn"),
+    "eval": ("transformers",),
+    "inference": ("transformers",),
+    "moe_upcycle": ("hf",),
+}
 """Extras without which a package's tests have nothing to run."""
 ORACLES = {"eval": ("nltk",)}
 """Peers that a package's tests hold it against."""
