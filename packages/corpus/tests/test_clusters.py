@@ -4,10 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from bunbuku_contracts import BunbukuError
+from bunbuku_corpus.clusters import First, FromSource, Highest, components, elect
 from hypothesis import given
 from hypothesis import strategies as st
-
-from bunbuku_corpus.clusters import First, FromSource, Highest, components, elect
 
 COUNT = 12
 EDGES = st.lists(

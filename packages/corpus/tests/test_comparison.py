@@ -3,10 +3,9 @@ import unicodedata
 
 import pyarrow as pa
 import pytest
+from bunbuku_corpus.comparison import Buffer, comparable
 from hypothesis import given
 from hypothesis import strategies as st
-
-from bunbuku_corpus.comparison import Buffer, comparable
 
 # Voicing marks, half-width kana, Hangul jamo, Kannon and Tibetan marks, expansions and white space, all mixed.
 TRICKY = st.text(

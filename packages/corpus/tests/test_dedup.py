@@ -10,14 +10,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from bunbuku_contracts import Artifact, ArtifactError, BunbukuError, Corpus, read_sections
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pydantic import ValidationError
-
 from bunbuku_corpus import DedupConfig, GatherConfig, dedup, gather
 from bunbuku_corpus.comparison import Buffer, comparable
 from bunbuku_corpus.engine import EngineRun
 from bunbuku_corpus.minhash import NearDuplicates, jaccard, shingles
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 WORDS = [
     "犬",

@@ -8,11 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from bunbuku_contracts import BunbukuError
-from hypothesis import given
-from hypothesis import strategies as st
-
 from bunbuku_corpus.engine import EngineRun, open_engine
 from bunbuku_corpus.spill import Spill, one_batch
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def numbers_up_to(count: int) -> pa.RecordBatch:

@@ -2,12 +2,11 @@ import random
 
 import numpy as np
 import pytest
+from bunbuku_corpus.comparison import Buffer
+from bunbuku_corpus.minhash import NearDuplicates, band_keys, jaccard, shingles, windows
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-
-from bunbuku_corpus.comparison import Buffer
-from bunbuku_corpus.minhash import NearDuplicates, band_keys, jaccard, shingles, windows
 
 
 @given(st.lists(st.text("あいう", max_size=12), max_size=6), st.integers(1, 5))

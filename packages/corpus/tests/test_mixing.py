@@ -7,10 +7,6 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from bunbuku_contracts import Artifact, ArtifactError, BunbukuError, Config, Corpus, Draft, Tokens, stage
-from hypothesis import given
-from hypothesis import strategies as st
-from pydantic import ValidationError
-
 from bunbuku_corpus import (
     BlendConfig,
     DedupConfig,
@@ -25,6 +21,9 @@ from bunbuku_corpus import (
 )
 from bunbuku_corpus.engine import EngineRun
 from bunbuku_corpus.mixing import Domain, Mixture, Plan, Size, plan
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 NAMES = ("wiki", "web", "books")
 WEIGHTS = st.lists(st.floats(0.01, 10), min_size=3, max_size=3)

@@ -1,11 +1,10 @@
 import random
 
 import pytest
+from bunbuku_corpus.partition import PARTS, Division, Part, Partition
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-
-from bunbuku_corpus.partition import PARTS, Division, Part, Partition
 
 IDS = st.lists(st.text(max_size=10), max_size=50)
 

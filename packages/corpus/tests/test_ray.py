@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from bunbuku_contracts import Artifact, BunbukuError, Corpus
-
 from bunbuku_corpus import DedupConfig, GatherConfig, MixConfig, ThinConfig, dedup, gather, mix, thin
 from bunbuku_corpus.engine import EngineRun, open_engine
 from bunbuku_corpus.minhash import NearDuplicates

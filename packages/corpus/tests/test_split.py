@@ -7,7 +7,6 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from bunbuku_contracts import Artifact, BunbukuError, Corpus
-
 from bunbuku_corpus import DedupConfig, GatherConfig, SplitConfig, dedup, gather, split
 from bunbuku_corpus.clusters import First
 from bunbuku_corpus.minhash import NearDuplicates

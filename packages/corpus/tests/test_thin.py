@@ -8,11 +8,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from bunbuku_contracts import Artifact, ArtifactError, Corpus, read_sections
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from bunbuku_corpus import GatherConfig, ThinConfig, gather, thin
 from bunbuku_corpus.engine import EngineRun
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 LINES = ("送料無料", "お問い合わせ", "ホーム > 商品", "吾輩は猫である。", "名前はまだ無い。", "", "犬")
 TEXTS = st.lists(st.lists(st.sampled_from(LINES), max_size=6).map("\n".join), min_size=1, max_size=10)
