@@ -26,6 +26,7 @@ from bunbuku_corpus.classifier import read_classifier
 from bunbuku_corpus.columns import Described, read_described
 from bunbuku_corpus.document import Document, count_documents
 from bunbuku_corpus.genres import PURPOSES, Purpose
+from bunbuku_corpus.intervals import wilson
 from bunbuku_corpus.judges import AXES, Agreement, Axis, Judged, Share, Verdict, agreements, crossed, shares
 from bunbuku_corpus.labels import read_labels
 from bunbuku_corpus.sampling import rank, sample
@@ -165,7 +166,9 @@ def _pictures(found: _Found, verdicts: Sequence[Verdict]) -> dict[str, str]:
     drawn: dict[str, str] = {}
     for axis in AXES:
         groups = {
-            f"by {judge}": [pictures.Bar(one.label, one.share, *one.interval) for one in some]
+            f"by {judge}, of {sum(one.documents for one in some):,}": [
+                pictures.Bar(one.label, one.share, *one.interval) for one in some
+            ]
             for (mine, judge), some in found.items()
             if mine == axis
         }
@@ -199,9 +202,7 @@ def _sections(
     kinds = tuple(
         Section(
             title=captions[axis],
-            paragraphs=_headline(found["purpose", purpose.judge], purpose.judge, len(documents))
-            if axis == "purpose"
-            else (),
+            paragraphs=_headline(found["purpose", purpose.judge], purpose.judge) if axis == "purpose" else (),
             pictures=tuple(
                 Picture(path=path, caption=f"{captions[axis]}, {len(documents):,} documents drawn at random")
                 for path in drawn
@@ -222,14 +223,14 @@ def _sections(
     )
 
 
-def _headline(some: Sequence[Share], judge: str, count: int) -> tuple[str, ...]:
-    by_label = {one.label: one for one in some}
-    parts = [
-        f"{label} is {one.share:.1%} ({one.interval.low:.1%} to {one.interval.high:.1%})"
-        for label in ("advertising", "education")
-        if (one := by_label.get(label))
-    ]
-    said = f"Of {count:,} documents drawn at random, by {judge}: {'; '.join(parts) or 'no advertising, no education'}."
+def _headline(some: Sequence[Share], judge: str) -> tuple[str, ...]:
+    judged = sum(one.documents for one in some)
+    counts = {one.label: one.documents for one in some}
+    parts: list[str] = []
+    for label in ("advertising", "education"):
+        low, high = wilson(counts.get(label, 0), judged)
+        parts.append(f"{label} is {counts.get(label, 0) / judged:.1%} ({low:.1%} to {high:.1%})")
+    said = f"Of {judged:,} documents drawn at random, by {judge}: {'; '.join(parts)}."
     return (said, "Intervals say how far the sample may be from the corpus, not how far the judge may be wrong.")
 
 
@@ -249,7 +250,7 @@ def _table(judge: str, some: Sequence[Share]) -> Table:
         for one in some
     )
     columns = ("kind", "documents", "share", "95 %", "share of characters", "95 %")
-    return Table(columns=columns, rows=rows, caption=f"By {judge}")
+    return Table(columns=columns, rows=rows, caption=f"By {judge}, of {sum(one.documents for one in some):,} documents")
 
 
 def _agreement(agreed: Sequence[Agreement]) -> Section:
