@@ -20,7 +20,7 @@ from bunbuku_corpus.minhash import NearDuplicates
 from bunbuku_corpus.settling import Edges, Repeats, settle
 from bunbuku_corpus.shards import NUMBER, Keep, Kept, Numbered, RowGroup, kept, read_arrow, write_arrow
 
-_ROWS_A_BUCKET = 1_000_000
+_ROWS_A_BUCKET = 400_000
 _MOST_BUCKETS = 60_000
 _PAIRS_A_TASK = 4000
 

@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
-_BUFFER_BYTES = 64 << 20
+_BUFFER_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
