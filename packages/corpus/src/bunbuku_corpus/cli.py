@@ -19,6 +19,7 @@ from bunbuku_corpus.stages import (
     label,
     learn,
     mix,
+    perplexity,
     split,
     thin,
     topics,
@@ -44,4 +45,5 @@ main = stage_cli(
     balance,
     draw_map,
     label,
+    perplexity,
 )

@@ -15,6 +15,7 @@ from bunbuku_corpus.stages.label import LabelConfig, LabelRun, label
 from bunbuku_corpus.stages.learn import LearnConfig, learn
 from bunbuku_corpus.stages.map import MapConfig, draw_map
 from bunbuku_corpus.stages.mix import BlendConfig, MixConfig, blend, mix
+from bunbuku_corpus.stages.perplexity import PerplexityConfig, PerplexityRun, perplexity
 from bunbuku_corpus.stages.split import SplitConfig, split
 from bunbuku_corpus.stages.thin import ThinConfig, thin
 from bunbuku_corpus.stages.topics import TopicsConfig, topics
@@ -41,6 +42,8 @@ __all__ = [
     "LearnConfig",
     "MapConfig",
     "MixConfig",
+    "PerplexityConfig",
+    "PerplexityRun",
     "SplitConfig",
     "ThinConfig",
     "TopicsConfig",
@@ -60,6 +63,7 @@ __all__ = [
     "label",
     "learn",
     "mix",
+    "perplexity",
     "split",
     "thin",
     "topics",
