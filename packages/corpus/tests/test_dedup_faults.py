@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from bunbuku_contracts import Artifact, Corpus, load
-
 from bunbuku_corpus import DedupConfig, GatherConfig, dedup, gather
 
 ARGUMENTS = ("--set", "index=true")
