@@ -29,7 +29,7 @@ def make_model(draft: Draft, config: NoConfig) -> Checkpoint:
 
     names = ["<unk>", "<s>", "</s>", "<pad>", *sorted({letter for text in TEXTS for letter in text})]
     letters = Tokenizer(WordLevel({name: number for number, name in enumerate(names)}, unk_token="<unk>"))
-    letters.pre_tokenizer = Split("", "isolated")  # pyright: ignore[reportAttributeAccessIssue]
+    letters.pre_tokenizer = Split("", "isolated")
     special = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
     PreTrainedTokenizerFast(tokenizer_object=letters, **special).save_pretrained(draft.dir)
     torch.manual_seed(0)
