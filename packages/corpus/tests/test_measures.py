@@ -306,3 +306,14 @@ def test_a_long_text_is_analyzed_in_pieces_that_join_to_it(analyzer: words_modul
     analysis = words_module.analyze(text, analyzer)
     ends = [start + chars for start, chars in zip(analysis.starts, analysis.chars, strict=True)]
     assert analysis.starts == [0, *ends[:-1]] and ends[-1] == len(text)
+
+
+def test_words_are_what_sudachi_says_when_it_looks_everything_up():
+    from sudachipy import Dictionary, SplitMode
+
+    text = "国家公務員は、食べ過ぎました。外国人参政権 2024年 PyTorchを使う　選挙管理委員会"
+    whole = Dictionary(dict="core").tokenizer(mode=SplitMode.A).tokenize(text)
+    expected = [(word.begin(), word.end()) for word in whole if word.surface().strip()]
+    found = words_module.analyze(text, "sudachi")
+    assert [(start, start + chars) for start, chars in zip(found.starts, found.chars, strict=True)] == expected
+    assert len(expected) > 15

@@ -1,0 +1,305 @@
+"""Filters of the corpus package against datatrove's FineWeb-2 chain and HojiChar, and what each preset rejects wrongly.
+
+    python benchmarks/bench_corpus_filters.py speed --peers PYTHON [--rounds 10]     # PYTHON has datatrove and hojichar
+    python benchmarks/bench_corpus_filters.py rejections
+
+PYTHON is that of an environment made for this, such as
+    uv venv /tmp/peers && uv pip install --python /tmp/peers/bin/python 'datatrove[processing]==0.10.1' 'spacy[ja]' orjson hojichar==0.18.0
+
+Text: the folder that BUNBUKU_DATA names, with `eval/jsquad-v1.3-valid.json` and `dev_corpus.jsonl.zst`. In `speed` every round
+runs each side once in a process of its own on the same documents; imports, dictionaries and a warm-up are not counted.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from io import BufferedReader
+from pathlib import Path
+from statistics import median
+
+DATA = Path(os.environ.get("BUNBUKU_DATA", "."))
+CHARS = 800
+
+
+def jsquad() -> list[str]:
+    """Paragraphs of Wikipedia joined within an article to about 800 characters."""
+    found: list[str] = []
+    for article in json.loads((DATA / "eval/jsquad-v1.3-valid.json").read_text(encoding="utf-8"))["data"]:
+        text = ""
+        for paragraph in article["paragraphs"]:
+            text += ("\n" if text else "") + paragraph["context"].split("[SEP]")[-1].strip()
+            if len(text) >= CHARS:
+                found.append(text)
+                text = ""
+    return found
+
+
+def aozora() -> list[str]:
+    """Literature of the development text that no threshold was found on."""
+    import pyarrow as pa
+
+    found: list[str] = []
+    with pa.input_stream(str(DATA / "dev_corpus.jsonl.zst"), compression="zstd") as stream:
+        for line in BufferedReader(stream, 1 << 20):
+            row = json.loads(line)
+            calibrated = hashlib.blake2b(row["id"].encode(), digest_size=4).digest()[0] % 8 == 0
+            if row["source"] == "aozora" and not calibrated:
+                found.append(row["text"])
+    return found
+
+
+# ── speed: each side is a function that judges all documents and says how many it rejects ──
+
+
+def ours(preset: str) -> Callable[[list[str]], int]:
+    from bunbuku_corpus.cleaning import Judge, batches
+    from bunbuku_corpus.document import Document
+    from bunbuku_corpus.normalization import Normalization
+    from bunbuku_corpus.policy import Policy
+    from bunbuku_corpus.preparation import Preparation
+
+    judge = Judge(Preparation(normalization=Normalization(form="none")), _filters(Policy, preset))
+
+    def run(texts: list[str]) -> int:
+        documents = (Document(str(n), text, "", None, "", "ja") for n, text in enumerate(texts))
+        return sum(bool(one.objections) for batch in batches(documents) for one in judge(batch).judged)
+
+    return run
+
+
+def _filters(policy: type, preset: str) -> tuple:
+    if preset != "hojichar-set":
+        return policy.model_validate({"preset": preset}).filters
+    # What HojiChar's side does: kana, length, adult, violence, discrimination and advertising words.
+    words = [
+        {"type": "too_many_listed_words", "vocabulary": name, "max_count": most}
+        for name, most in (("adult", 3), ("violence", 3), ("discrimination", 3), ("advertising", 14))
+    ]
+    return policy.model_validate(
+        {"filters": [{"type": "no_early_kana"}, {"type": "too_short"}, {"type": "too_long"}, *words]}
+    ).filters
+
+
+def datatrove() -> Callable[[list[str]], int]:
+    from datatrove.data import Document
+    from datatrove.pipeline.filters import FineWebQualityFilter, GopherQualityFilter, GopherRepetitionFilter
+
+    chain = (
+        GopherRepetitionFilter(
+            language="ja",
+            dup_para_frac=0,
+            dup_line_char_frac=0,
+            dup_para_char_frac=0,
+            dup_line_frac=0.328,
+            top_n_grams=((2, 0.239), (3, 0.196), (4, 0.172)),
+            dup_n_grams=((5, 0.243), (6, 0.225), (7, 0.207), (8, 0.19), (9, 0.175), (10, 0.159)),
+        ),
+        FineWebQualityFilter(
+            language="ja", short_line_thr=999, char_duplicates_ratio=0.1, line_punct_thr=0.096, new_line_ratio=0.13
+        ),
+        GopherQualityFilter(
+            language="ja",
+            min_avg_word_length=1,
+            max_avg_word_length=6,
+            stop_words=list("のにをはたてがとで年し・月れさ"),
+            max_non_alpha_words_ratio=0.759,
+            min_stop_words=2,
+        ),
+    )
+
+    def run(texts: list[str]) -> int:
+        documents = [Document(text=text, id=str(n)) for n, text in enumerate(texts)]
+        return sum(any(one.filter(document) is not True for one in chain) for document in documents)
+
+    return run
+
+
+def hojichar() -> Callable[[list[str]], int]:
+    import hojichar.filters.document_filters as filters
+    from hojichar import Compose, Document
+
+    chain = Compose(
+        [
+            filters.AcceptJapanese(),
+            filters.DocumentLengthFilter(min_doc_len=200, max_doc_len=1_000_000),
+            filters.DiscardAdultContentJa(),
+            filters.DiscardViolenceContentJa(),
+            filters.DiscardDiscriminationContentJa(),
+            filters.DiscardAds(),
+        ]
+    )
+
+    def run(texts: list[str]) -> int:
+        return sum(chain.apply(Document(text)).is_rejected for text in texts)
+
+    return run
+
+
+SIDES: dict[str, Callable[[], Callable[[list[str]], int]]] = {
+    "fineweb2-ja": lambda: ours("fineweb2-ja"),
+    "datatrove": datatrove,
+    "hojichar-set": lambda: ours("hojichar-set"),
+    "hojichar": hojichar,
+    "web": lambda: ours("web"),
+    "swallow-v1": lambda: ours("swallow-v1"),
+    "tanuki": lambda: ours("tanuki"),
+    "llm-jp-v1": lambda: ours("llm-jp-v1"),
+}
+
+
+def side(name: str, documents: int) -> None:
+    texts = jsquad()[:documents]
+    run = SIDES[name]()
+    run(texts[:8])
+    cpu, wall = time.process_time(), time.perf_counter()
+    rejected = run(texts)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    chars = sum(map(len, texts))
+    sys.stdout.write(json.dumps({"cpu": cpu, "wall": wall, "chars": chars, "rejected": rejected / len(texts)}) + "\n")
+
+
+def speed(peers: str, rounds: int, documents: int, names: list[str]) -> None:
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    for _ in range(rounds):
+        for name in names:
+            python = peers if name in ("datatrove", "hojichar") else sys.executable
+            command = [python, __file__, "side", name, "--documents", str(documents)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            found[name].append(json.loads(done.stdout.splitlines()[-1]))
+    for name, runs in found.items():
+        rates = [one["chars"] / one["cpu"] / 1e6 for one in runs]
+        walls = [one["chars"] / one["wall"] / 1e6 for one in runs]
+        sys.stdout.write(
+            f"{name:14} {median(rates):7.3f} Mchar/s of CPU, {median(walls):7.3f} wall; rejects {runs[0]['rejected']:.1%}\n"
+        )
+    for ours_name, peer in (("fineweb2-ja", "datatrove"), ("hojichar-set", "hojichar")):
+        if ours_name in found and peer in found:
+            ratios = [b["cpu"] / a["cpu"] for a, b in zip(found[ours_name], found[peer], strict=True)]
+            low, high = interval(ratios)
+            sys.stdout.write(
+                f"{ours_name} against {peer}: {median(ratios):.1f} times (95 %: {low:.1f} to {high:.1f})\n"
+            )
+
+
+def interval(values: list[float]) -> tuple[float, float]:
+    """Bootstrap interval of the median."""
+    chance = random.Random(0)
+    medians = sorted(median(chance.choices(values, k=len(values))) for _ in range(2000))
+    return medians[50], medians[1949]
+
+
+# ── rejections ──
+
+
+def awful(clean: list[str]) -> Iterator[tuple[str, str]]:
+    """Made-up pages that should go or be cleaned. Their words are not the lists' alone: half are other words."""
+    chance = random.Random(7)
+    shop = [
+        "送料無料",
+        "期間限定",
+        "激安",
+        "お買い得",
+        "ポイント10倍",
+        "カートに入れる",
+        "在庫あり",
+        "新作入荷",
+        "レディース",
+        "メンズ",
+        "財布",
+        "バッグ",
+        "時計",
+        "ブランド",
+    ]
+    nets = [
+        "会社概要",
+        "採用情報",
+        "お問い合わせ",
+        "サイトマップ",
+        "プライバシーポリシー",
+        "新着情報",
+        "製品一覧",
+        "事業内容",
+        "拠点",
+        "ニュース",
+        "イベント",
+        "沿革",
+    ]
+    lure = [
+        "副業",
+        "不労所得",
+        "誰でも稼げる",
+        "月収",
+        "初心者",
+        "スマホ",
+        "無料登録",
+        "今すぐクリック",
+        "限定",
+        "公開",
+        "秘密",
+        "方法",
+    ]
+    for n in range(200):
+        yield "spam", " ".join(chance.choice(shop) for _ in range(90))
+        yield (
+            "spam",
+            "！".join(chance.choice(lure) + chance.choice("のでにを") + chance.choice(lure) for _ in range(40)),
+        )
+        yield "boilerplate", "\n".join(chance.choice(nets) for _ in range(50))
+        text = clean[n % len(clean)]
+        yield "mojibake", text.encode("utf-8").decode("cp932", "replace")
+        yield "mojibake", text.encode("utf-8").decode("latin-1")
+        yield "mojibake", text.encode("euc_jp", "ignore").decode("cp932", "replace")
+        yield "mojibake", text.encode("cp932", "ignore").decode("utf-8", "replace")
+
+
+def rejections() -> None:
+    from bunbuku_corpus.cleaning import Judge, batches
+    from bunbuku_corpus.document import Document
+    from bunbuku_corpus.edits import DropBoilerplateLines, RepairMojibake, TrimFooter
+    from bunbuku_corpus.policy import Policy
+    from bunbuku_corpus.preparation import Preparation
+    from bunbuku_corpus.presets import presets
+
+    wiki, books = jsquad(), aozora()
+    edits = (RepairMojibake(), DropBoilerplateLines(), TrimFooter())
+    kinds: dict[str, list[str]] = {"jsquad": wiki, "aozora": books}
+    for kind, text in awful(wiki):
+        kinds.setdefault(kind, []).append(text)
+    for name in presets():
+        filters = Policy.model_validate({"preset": name}).filters
+        judge = Judge(Preparation(edits=edits if name == "web" else ()), filters)
+        for kind, texts in kinds.items():
+            documents = (Document(str(n), text, "", None, "", "ja") for n, text in enumerate(texts))
+            judged = [one for batch in batches(documents) for one in judge(batch).judged]
+            # Mojibake that is read anew counts as cleaned.
+            cleaned = set(wiki) if kind == "mojibake" else set()
+            gone = [one for one in judged if one.objections or one.document.text in cleaned]
+            first = Counter(filters[one.objections[0]].name for one in gone if one.objections).most_common(3)
+            sys.stdout.write(f"{name:12} {len(gone) / len(texts):7.2%} of {len(texts)} {kind} {first}\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("speed", "rejections", "side"))
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--peers", default=sys.executable)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--documents", type=int, default=100)
+    given = parser.parse_args()
+    if given.what == "side":
+        side(given.names[0], given.documents)
+    elif given.what == "speed":
+        speed(given.peers, given.rounds, given.documents, given.names or list(SIDES))
+    else:
+        rejections()
+
+
+if __name__ == "__main__":
+    main()
