@@ -1,6 +1,7 @@
 """Japanese text from anywhere to clean, deduplicated Parquet, with a reason for every dropped document."""
 
 from bunbuku_corpus.document import Document, ShardWriter, read_documents
+from bunbuku_corpus.engine import EngineRun
 from bunbuku_corpus.stages import (
     AnnotateConfig,
     AnnotateRun,
@@ -64,6 +65,7 @@ __all__ = [
     "DecideConfig",
     "DedupConfig",
     "Document",
+    "EngineRun",
     "ExplainConfig",
     "ExtractConfig",
     "ExtractRun",
