@@ -150,20 +150,27 @@ def _with_words(learned: Learned, materials: Sequence[Material]) -> Learned:
     for material in materials:
         counts.update(material.words)
     ranked = sorted(counts, key=lambda word: (-counts[word], word))
-    return with_words(learned, ranked[: int(len(learned) * materials[0].word_share)])
+    return with_words(learned, ranked, materials[0].word_share)
 
 
-def with_words(learned: Learned, words: Sequence[str]) -> Learned:
-    """`learned` with every one of `words` as a piece, in the place of its least likely other pieces of Japanese.
+def with_words(learned: Learned, words: Sequence[str], share: float) -> Learned:
+    """`learned` with the first of `words` that it lacks, in the place of a `share` of its other pieces of Japanese.
 
     Where runs of morphemes are pieces, a frequent word that nearly always stands in one of them is not worth a piece of
     its own to the likelihood of the text; to what a model may learn of the word in new surroundings it is. A word's
-    score is the least that makes it one token: a step above that of its likeliest cut.
+    score is the least that makes it one token: a step above that of its likeliest cut. The least likely pieces give way.
     """
     scores = {piece: on_step(score) for piece, score in learned}
-    missing = [word for word in dict.fromkeys(words) if word not in scores and set(word) <= scores.keys()]
-    wanted = set(words)
-    others = [piece for piece, _ in reversed(learned) if len(piece) > 1 and piece not in wanted and is_japanese(piece)]
+    japanese = [piece for piece, _ in reversed(learned) if len(piece) > 1 and is_japanese(piece)]
+    missing: list[str] = []
+    wanted: set[str] = set()
+    for word in words:
+        if len(missing) == int(share * len(japanese)):
+            break
+        wanted.add(word)
+        if word not in scores and set(word) <= scores.keys():
+            missing.append(word)
+    others = [piece for piece in japanese if piece not in wanted]
     missing = missing[: len(others)]
     for piece in others[: len(missing)]:
         del scores[piece]

@@ -30,7 +30,7 @@ class Material(NamedTuple):
     words: Mapping[str, int] = MappingProxyType({})
     """Morphemes of Japanese of several characters, with how often they occur."""
     word_share: float = 0.0
-    """The most frequent of `words` get a piece each, as many as this share of all pieces."""
+    """Such a share of the pieces of Japanese give way to the most frequent of `words` that are none."""
 
 
 class Morphemes(Config):
@@ -42,7 +42,7 @@ class Morphemes(Config):
     max_morphemes: PositiveInt = 3
     """Most whole morphemes in one piece: 1 never crosses a morpheme boundary, more gives fewer tokens."""
     word_share: float = Field(default=0.42, ge=0, le=1)
-    """The most frequent morphemes have a piece each, as many as this share of all pieces, whatever that costs elsewhere."""
+    """Such a share of the learned pieces of Japanese, the least likely, gives way to the most frequent morphemes that are none."""
     min_count: PositiveInt = 2
     """A string seen less often is no candidate."""
     max_candidates: PositiveInt = 1_000_000
