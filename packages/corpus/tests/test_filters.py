@@ -30,6 +30,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+pytest.importorskip("sudachipy", reason="needs bunbuku-corpus[words]")
+
 PROSE = "春はあけぼの。やうやう白くなりゆく山ぎは、すこしあかりて、紫だちたる雲のほそくたなびきたる。"
 ENGLISH = "The weather was fine yesterday, so we walked to the lake and had our lunch there."
 CHINESE = "今天天气很好，我们去公园散步，晚上一起吃饭，然后看了一部电影。の字很可爱。"

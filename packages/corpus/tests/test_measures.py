@@ -58,6 +58,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+pytest.importorskip("sudachipy", reason="needs bunbuku-corpus[words]")
+
 SENTENCE = re.compile("[^。．！？!?]+[。．！？!?]?")
 SCRIPTS = re.compile("[ぁ-ゖ]+|[a-zA-Z]+|[ァ-ヺー]+|[々〇〻\u3400-\u9fff]+|[0-9]+|[^\\w\\s]|\\w")
 TEXTS = st.lists(st.text("かがカー猫年。！、!.…・a1 \n\n\u3000送料無料激安", max_size=40), min_size=1, max_size=6)
