@@ -176,8 +176,8 @@ def _learn(
         smallest = error.smallest + beside
         raise BunbukuError(
             f"`vocab_size` {config.vocab_size} is too small for the characters alone, which take {smallest} pieces",
-            hint=f"set vocab_size = {smallest} or more, or lower `character_coverage` {config.character_coverage}, "
-            'or set required_characters = "kana"',
+            hint=f"set vocab_size = {smallest} or more, or lower `character_coverage` {config.character_coverage}"
+            + ', or set required_characters = "kana"' * (config.required_characters == "joyo"),
         ) from error
     return assemble(learned, ids=ids), model
 
