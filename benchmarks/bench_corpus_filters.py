@@ -88,8 +88,8 @@ def _filters(policy: type, preset: str) -> tuple:
 
 
 def datatrove() -> Callable[[list[str]], int]:
-    from datatrove.data import Document
-    from datatrove.pipeline.filters import FineWebQualityFilter, GopherQualityFilter, GopherRepetitionFilter
+    from datatrove.data import Document  # pyright: ignore[reportMissingImports]
+    from datatrove.pipeline.filters import FineWebQualityFilter, GopherQualityFilter, GopherRepetitionFilter  # pyright: ignore[reportMissingImports]
 
     chain = (
         GopherRepetitionFilter(
@@ -122,8 +122,8 @@ def datatrove() -> Callable[[list[str]], int]:
 
 
 def hojichar() -> Callable[[list[str]], int]:
-    import hojichar.filters.document_filters as filters
-    from hojichar import Compose, Document
+    import hojichar.filters.document_filters as filters  # pyright: ignore[reportMissingImports]
+    from hojichar import Compose, Document  # pyright: ignore[reportMissingImports]
 
     chain = Compose(
         [
