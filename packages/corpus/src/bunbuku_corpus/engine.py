@@ -10,23 +10,17 @@ A step that needs more than its batch is told a folder: whatever lies there was 
 cluster needs a file system that all its nodes see, and nothing else; documents never pass through the process that leads.
 """
 
-import multiprocessing
-import os
-import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Literal, Protocol
 
 import pyarrow as pa
-from bunbuku_contracts import BunbukuError, RunSettings
+from bunbuku_contracts import RunSettings
 from pydantic import PositiveInt
 
+from bunbuku_corpus.pool import Map, open_pool
 from bunbuku_corpus.spill import Spill
 
 type Step = Callable[[pa.RecordBatch], pa.RecordBatch]
@@ -73,29 +67,15 @@ def open_engine(run: EngineRun, scratch: Path) -> Generator[Engine]:
         with open_ray(run.address, workers=run.workers) as engine:
             yield engine
         return
-    if run.workers == 1:
-        yield Local(map, scratch)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(run.workers, context, initializer=_end_with_parent) as pool:
-        try:
-            yield Local(_Ordered(pool, ahead=3 * run.workers), scratch)
-        except BrokenProcessPool as error:
-            raise BunbukuError(
-                f"one of {run.workers} worker processes was killed, as happens when memory runs out",
-                hint="run the same command again, with fewer `workers` if memory is short; nothing published is lost",
-            ) from error
-
-
-class _Map(Protocol):
-    def __call__[T, R](self, work: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]: ...
+    with open_pool(run.workers) as ordered:
+        yield Local(ordered, scratch)
 
 
 @dataclass(frozen=True)
 class Local:
     """This process, or a pool of them."""
 
-    _map: _Map
+    _map: Map
     _scratch: Path
 
     def each[T, R](self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
@@ -124,37 +104,3 @@ class _Bucket:
 
     def __call__(self, read: Callable[[], pa.RecordBatch]) -> pa.RecordBatch:
         return self.step(read())
-
-
-@dataclass(frozen=True)
-class _Ordered:
-    """Results in the items' order, with at most `ahead` items handed out: memory stays bounded."""
-
-    pool: ProcessPoolExecutor
-    ahead: int
-
-    def __call__[T, R](self, work: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]:
-        waiting: deque[Future[R]] = deque()
-        try:
-            for item in items:
-                waiting.append(self.pool.submit(work, item))
-                if len(waiting) >= self.ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def _end_with_parent() -> None:
-    """A killed parent would leave its workers waiting for ever: end when it does."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    sentinel = parent.sentinel
-
-    def watch() -> None:
-        wait([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

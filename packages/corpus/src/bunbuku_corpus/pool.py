@@ -4,36 +4,75 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import wait
+from typing import Protocol
 
 from bunbuku_contracts import BunbukuError
 
 
-def in_order[T, R](work: Callable[[T], R], items: Iterable[T], *, workers: int) -> Iterator[R]:
-    """What `work` makes of each item, in their order, with at most three items a worker handed out: memory stays bounded.
+class Map(Protocol):
+    """What `map` does with one iterable."""
+
+    def __call__[T, R](self, work: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]: ...
+
+
+@contextmanager
+def open_pool(workers: int) -> Generator[Map]:
+    """A `map` in order by so many processes, with at most three items a worker handed out: memory stays bounded.
+
+    With one worker it is this process.
 
     Raises:
         BunbukuError: A worker was killed.
     """
     if workers == 1:
-        yield from map(work, items)
+        yield map
         return
     context = multiprocessing.get_context("spawn")
-    waiting: deque[Future[R]] = deque()
-    try:
-        with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
+        try:
+            yield _Ordered(pool, ahead=3 * workers)
+        except BrokenProcessPool as error:
+            raise BunbukuError(
+                f"one of {workers} worker processes was killed, as happens when memory runs out",
+                hint="run the same command again, with fewer `workers` if memory is short; nothing published is lost",
+            ) from error
+
+
+def in_order[T, R](work: Callable[[T], R], items: Iterable[T], *, workers: int) -> Iterator[R]:
+    """What `work` makes of each item, in their order, by a pool that ends with them.
+
+    Raises:
+        BunbukuError: A worker was killed.
+    """
+    with open_pool(workers) as ordered:
+        yield from ordered(work, items)
+
+
+@dataclass(frozen=True)
+class _Ordered:
+    """Results in the items' order, with at most `ahead` items handed out."""
+
+    pool: ProcessPoolExecutor
+    ahead: int
+
+    def __call__[T, R](self, work: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]:
+        waiting: deque[Future[R]] = deque()
+        try:
             for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) >= 3 * workers:
+                waiting.append(self.pool.submit(work, item))
+                if len(waiting) >= self.ahead:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
-    except BrokenProcessPool as error:
-        hint = "was memory short? Fewer `workers` take less; nothing was published, run it again"
-        raise BunbukuError("a worker process was killed", hint=hint) from error
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def _end_with_parent() -> None:
