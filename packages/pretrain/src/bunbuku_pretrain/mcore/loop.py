@@ -9,11 +9,9 @@ Shapes: B sequences of a micro-batch, S tokens.
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from bunbuku_contracts import BunbukuError
 from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig, finalize_model_grads
@@ -21,29 +19,15 @@ from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 from megatron.core.pipeline_parallel import get_forward_backward_func
 
 from bunbuku_pretrain import job as files
+from bunbuku_pretrain.course import Course, Step
 from bunbuku_pretrain.job import Job, Outcome, StepRecord, TrainState
 from bunbuku_pretrain.mcore import checkpoint
+from bunbuku_pretrain.mcore.feeding import Batch, Feed
 from bunbuku_pretrain.mcore.mixture import MixtureMeter
 from bunbuku_pretrain.mcore.model import build
 from bunbuku_pretrain.mcore.runtime import Runtime, started
 from bunbuku_pretrain.mcore.weights import fill
-from bunbuku_pretrain.sampling import Order, Windows, scored_windows
 from bunbuku_pretrain.sources import HuggingFaceFolder, RandomWeights, Source
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A micro-batch. `counted` weighs each label in the loss."""
-
-    tokens_BS: torch.Tensor
-    labels_BS: torch.Tensor
-    counted_BS: torch.Tensor
-
-    @classmethod
-    def of(cls, windows: np.ndarray, counted: np.ndarray | None, device: torch.device) -> "Batch":
-        tokens = torch.from_numpy(windows).to(device)
-        weights = np.ones(windows[:, 1:].shape, dtype=np.float32) if counted is None else counted
-        return cls(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous(), torch.from_numpy(weights).to(device))
 
 
 class Trainer:
@@ -52,10 +36,10 @@ class Trainer:
     def __init__(self, job: Job, runtime: Runtime) -> None:
         self.job, self.runtime = job, runtime
         self.config, self.settings = job.config, job.settings
-        length = self.config.sequence_length
+        self.course = Course(job.config)
         model = build(
             job.architecture,
-            sequence_length=length,
+            sequence_length=self.config.sequence_length,
             vocabulary=job.vocabulary,
             settings=job.settings,
             runtime=runtime,
@@ -75,14 +59,13 @@ class Trainer:
         elif job.start is not None and job.start.format == "megatron":
             checkpoint.load(job.start.folder, model=model, optimizer=None)
         self.mixture = MixtureMeter.of(model, job.architecture, runtime)
-        self.windows = Windows(job.train, dtype=job.dtype, sequence_length=length)
-        self.order = Order(len(self.windows), seed=self.config.seed)
+        self.feed = Feed(job, runtime)
         self.forward_backward: Callable[..., list[dict[str, torch.Tensor]]] = get_forward_backward_func()
 
     @property
     def state(self) -> TrainState:
         shared = self.settings.distributed_optimizer
-        return TrainState(step=self.step, tokens=self.step * self.config.batch_tokens, shared_optimizer=shared)
+        return TrainState(step=self.step, tokens=self.course.tokens_after(self.step), shared_optimizer=shared)
 
     @property
     def weights(self) -> Any:
@@ -97,24 +80,23 @@ class Trainer:
         """
         clock = time.perf_counter()
         self.step += 1
-        rate = self.config.learning_rate(self.step)
+        step = self.course.step(self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = step.learning_rate
         self.model.train()
         self.model.zero_grad_buffer()
         self.optimizer.zero_grad()
-        micro_batches = self.config.sequences_per_step // self._together
-        reports = self._run(self._training_batches(micro_batches), micro_batches, forward_only=False)
+        reports = self._run(self.feed.training(step), self.feed.micro_batches(step), forward_only=False)
         loss = self._mean(reports)
-        self._insist_on_finite("loss", loss)
+        _insist_on_finite(step, "loss", loss)
         _, norm, _ = self.optimizer.step()
-        self._insist_on_finite("gradient norm", float(norm))
+        _insist_on_finite(step, "gradient norm", float(norm))
         return StepRecord(
             step=self.step,
-            tokens=self.state.tokens,
+            tokens=step.tokens,
             loss=loss,
             gradient_norm=float(norm),
-            learning_rate=rate,
+            learning_rate=step.learning_rate,
             seconds=time.perf_counter() - clock,
             mixture=self.mixture.read() if self.mixture else None,
         )
@@ -125,7 +107,7 @@ class Trainer:
         if self.job.validation is None:
             return None
         self.model.eval()
-        batches = self._validation_batches(self.job.validation)
+        batches = self.feed.validation(self.job.validation)
         if not batches:
             return None
         return self._mean(self._run(iter(batches), len(batches), forward_only=True))
@@ -149,34 +131,6 @@ class Trainer:
         total, count = self.runtime.total(sums).tolist()
         return total / count
 
-    @property
-    def _together(self) -> int:
-        """Sequences that all ranks read at once."""
-        return self.runtime.data_parallel * self.settings.micro_batch_sequences
-
-    def _training_batches(self, count: int) -> Iterator[Batch]:
-        """This rank's micro-batches of the current step: together the ranks read the samples in their order."""
-        first = (self.step - 1) * self.config.sequences_per_step
-        size = self.settings.micro_batch_sequences
-        for number in range(count):
-            begin = first + number * self._together + self.runtime.data_rank * size
-            windows = [self.windows[self.order.window(sample)] for sample in range(begin, begin + size)]
-            yield Batch.of(np.stack(windows), None, self.runtime.device)
-
-    def _validation_batches(self, path: Any) -> list[Batch]:
-        """This rank's share, filled up with windows that count nothing so that all ranks have as many."""
-        length, size = self.config.sequence_length, self.settings.micro_batch_sequences
-        windows = Windows(path, dtype=self.job.dtype, sequence_length=length)
-        scored = list(scored_windows(windows, most_tokens=self.config.validation_tokens))
-        empty = (np.zeros(length + 1, dtype=np.int64), np.zeros(length, dtype=np.float32))
-        batches: list[Batch] = []
-        for begin in range(0, len(scored), self._together):
-            own = scored[begin : begin + self._together][self.runtime.data_rank * size :][:size]
-            rows = [tuple(window) for window in own] + [empty] * (size - len(own))
-            tokens, counted = (np.stack(columns) for columns in zip(*rows, strict=True))
-            batches.append(Batch.of(tokens, counted, self.runtime.device))
-        return batches
-
     def _parallel(self, model: Any) -> Any:
         sharing = DistributedDataParallelConfig(
             grad_reduce_in_fp32=True,
@@ -199,16 +153,6 @@ class Trainer:
             use_distributed_optimizer=self.settings.distributed_optimizer,
         )
 
-    def _insist_on_finite(self, what: str, value: float) -> None:
-        if not math.isfinite(value):
-            first = (self.step - 1) * self.config.sequences_per_step
-            raise BunbukuError(
-                f"the {what} of step {self.step} is {value} "
-                f"(sequences {first} to {first + self.config.sequences_per_step - 1}, "
-                f"learning rate {self.config.learning_rate(self.step):.3g})",
-                hint="lower `optimizer.learning_rate` or lengthen the warm-up; the states before this step are kept",
-            )
-
 
 def _forward(batches: Iterator[Batch], model: Any) -> tuple[torch.Tensor, Callable[[torch.Tensor], Any]]:
     """One micro-batch through this rank's part of the model, as Megatron's schedule wants it."""
@@ -223,6 +167,16 @@ def _loss(counted_BS: torch.Tensor, losses_BS: torch.Tensor) -> tuple[torch.Tens
     weighted = losses_BS.float() * counted_BS
     report = {"sum": weighted.detach().double().sum(), "count": counted_BS.double().sum()}
     return weighted.sum() / counted_BS.sum().clamp(min=1), report
+
+
+def _insist_on_finite(step: Step, what: str, value: float) -> None:
+    if not math.isfinite(value):
+        raise BunbukuError(
+            f"the {what} of step {step.number} is {value} "
+            f"(sequences {step.first_sample} to {step.first_sample + step.sequences - 1}, "
+            f"learning rate {step.learning_rate:.3g})",
+            hint="lower `optimizer.learning_rate` or lengthen the warm-up; the states before this step are kept",
+        )
 
 
 def _source(job: Job) -> Source:
@@ -242,21 +196,21 @@ def run(job: Job) -> None:
         if trainer.step == 0:
             _record(trainer, StepRecord(step=0, tokens=0, validation_loss=trainer.validate()))
         last_saved = trainer.step
-        while trainer.step < job.config.steps:
+        while trainer.step < trainer.course.steps:
             record = trainer.train_step()
-            if trainer.step % job.config.validation_interval_steps == 0 or trainer.step == job.config.steps:
+            if trainer.step % job.config.validation_interval_steps == 0 or trainer.step == trainer.course.steps:
                 record = record.model_copy(update={"validation_loss": trainer.validate()})
             _record(trainer, record)
             if trainer.step in job.milestone_steps:
                 _save_milestone(trainer)
             out_of_time = _is_out_of_time(trainer, began)
             due = trainer.step % job.settings.checkpoint_interval_steps == 0
-            if due or out_of_time or trainer.step == job.config.steps:
+            if due or out_of_time or trainer.step == trainer.course.steps:
                 _save_state(trainer)
                 last_saved = trainer.step
-            if out_of_time and trainer.step < job.config.steps:
+            if out_of_time and trainer.step < trainer.course.steps:
                 break
-        _report(trainer, "done" if last_saved == job.config.steps else "stopped")
+        _report(trainer, "done" if last_saved == trainer.course.steps else "stopped")
 
 
 def _record(trainer: Trainer, record: StepRecord) -> None:
