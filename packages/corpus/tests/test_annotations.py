@@ -145,8 +145,10 @@ def test_the_number_of_workers_and_of_rows_in_a_shard_changes_no_value(tmp_path:
     one = annotate(tmp_path / "one", ANNOTATE, raw)
     two = annotate(tmp_path / "two", ANNOTATE, raw, run=AnnotateRun(workers=2))
     assert one.content == two.content
-    many = annotate(tmp_path / "many", ANNOTATE.model_copy(update={"rows_per_shard": 100}), raw)
+    small = gather(tmp_path / "small", GatherConfig(rows_per_shard=100), tmp_path / "texts.jsonl")
+    many = annotate(tmp_path / "many", ANNOTATE, small)
     assert [file.rows for file in many.files()] == [100] * 13 + [7]
+    assert [file.path for file in many.files()] == [file.path for file in small.files()]
     assert rows_of(many, "data", "annotations") == rows_of(one, "data", "annotations")
 
 

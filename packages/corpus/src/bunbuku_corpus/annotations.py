@@ -7,7 +7,7 @@ columns they want do not see it; DuckDB, polars and pandas read it as any other.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from bunbuku_contracts import BunbukuError
 
+from bunbuku_corpus.batches import with_columns
 from bunbuku_corpus.document import COLUMNS, Document
 from bunbuku_corpus.filters import Filter, Measure, Values
 from bunbuku_corpus.normalization import Changes
@@ -24,7 +25,23 @@ from bunbuku_corpus.texts import Texts
 
 COLUMN = "annotations"
 _MADE_BY = b"bunbuku.annotations"
-_LEFTOVERS = (COLUMN, "reason")
+LEFTOVERS = (COLUMN, "reason")
+"""Columns that say nothing of a document any more once it is prepared anew."""
+
+
+@dataclass
+class Annotated:
+    """What was seen while documents were annotated."""
+
+    documents: int = 0
+    changes: Changes = field(default_factory=Changes)
+    languages: set[str] = field(default_factory=set[str])
+
+    def add(self, other: "Annotated") -> None:
+        """Count what `other` counted, too."""
+        self.documents += other.documents
+        self.changes.add(other.changes)
+        self.languages |= other.languages
 
 
 @dataclass(frozen=True)
@@ -37,22 +54,17 @@ class Annotator:
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         return self.annotate(batch)[0]
 
-    def annotate(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, Changes]:
-        """The batch with its documents prepared and measured, and what preparing them changed."""
-        changes = Changes()
-        prepared = [self.preparation.prepare(document, changes) for document in documents_of(batch)]
+    def annotate(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, "Annotated"]:
+        """The batch with its documents prepared and measured, and what was seen of them."""
+        seen = Annotated(batch.num_rows)
+        prepared = [self.preparation.prepare(document, seen.changes) for document in documents_of(batch)]
+        seen.languages.update(one.language for one in prepared)
         texts = Texts([one.text for one in prepared], [one.url for one in prepared])
         values = measured(texts, {one.name: one for one in self.measures})
         arrays = [_array(values[one.name], one) for one in self.measures]
         struct = pa.StructArray.from_arrays(arrays, fields=list(self._struct))
-        columns: dict[str, Any] = {name: batch.column(name) for name in batch.schema.names if name not in _LEFTOVERS}
-        columns["text"] = pa.array([one.text for one in prepared], pa.string())
-        columns["language"] = pa.array([one.language for one in prepared], pa.string())
-        columns[COLUMN] = struct
-        fields = [pa.field(name, column.type, nullable=_nullable(batch, name)) for name, column in columns.items()]
-        return pa.RecordBatch.from_arrays(
-            list(columns.values()), schema=pa.schema(fields, metadata=self._metadata)
-        ), changes
+        columns = {**columns_of(prepared), COLUMN: struct}
+        return with_columns(batch, columns, without=LEFTOVERS).replace_schema_metadata(self._metadata), seen
 
     @cached_property
     def _struct(self) -> pa.StructType:
@@ -62,6 +74,12 @@ class Annotator:
     def _metadata(self) -> dict[bytes, bytes]:
         made_by = {one.name: _signature(one) for one in self.measures}
         return {_MADE_BY: json.dumps(made_by, ensure_ascii=False, sort_keys=True).encode()}
+
+
+def columns_of(prepared: Sequence[Document]) -> dict[str, pa.Array]:
+    """What preparing documents may have changed."""
+    texts, languages = [one.text for one in prepared], [one.language for one in prepared]
+    return {"text": pa.array(texts, pa.string()), "language": pa.array(languages, pa.string())}
 
 
 def documents_of(batch: pa.RecordBatch) -> list[Document]:
@@ -112,7 +130,3 @@ def _values(array: pa.Array, measure: Measure) -> Values:
     if pa.types.is_string(measure.column):
         return np.array(array.to_pylist(), object)
     return array.to_numpy(zero_copy_only=False)
-
-
-def _nullable(batch: pa.RecordBatch, name: str) -> bool:
-    return name == COLUMN or batch.schema.field(name).nullable

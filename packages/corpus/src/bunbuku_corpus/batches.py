@@ -4,7 +4,7 @@ A batch is bounded in rows and characters, so that memory stays flat whatever a 
 know are carried along.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -53,10 +53,16 @@ def read_batches(
     for file in corpus.files():
         with open_shard(corpus.path(file), needed) as shard:
             for batch in shard.iter_batches(batch_size=BATCH_ROWS, columns=list(columns) if columns else None):
-                yield from _bounded(batch)
+                yield from bounded(batch)
 
 
-def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+def bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The batch in slices of so many rows and characters that arrays stay small; one row may be longer."""
+    for start in range(0, batch.num_rows or 1, BATCH_ROWS):
+        yield from _of_few_characters(batch.slice(start, BATCH_ROWS))
+
+
+def _of_few_characters(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     if "text" not in batch.schema.names or batch.num_rows == 0:
         yield batch
         return
@@ -68,6 +74,23 @@ def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
             start, chars = row, 0
         chars += size or 0
     yield batch.slice(start)
+
+
+def with_columns(
+    batch: pa.RecordBatch, given: Mapping[str, pa.Array], *, without: Sequence[str] = ()
+) -> pa.RecordBatch:
+    """The batch with these columns in place of those of their names, or behind all others, and without some.
+
+    Columns that were there stay as nullable as they were; new ones are nullable.
+    """
+    columns: dict[str, pa.Array] = {name: batch.column(name) for name in batch.schema.names if name not in without}
+    columns |= given
+    there = set(batch.schema.names) - set(without)
+    fields = [
+        pa.field(name, column.type, nullable=name not in there or batch.schema.field(name).nullable)
+        for name, column in columns.items()
+    ]
+    return pa.RecordBatch.from_arrays(list(columns.values()), schema=pa.schema(fields))
 
 
 class BatchWriter(AbstractContextManager["BatchWriter"]):

@@ -1,8 +1,7 @@
 """Judging documents: every filter looks at every document, then the first that objects decides.
 
 That each filter judges each document, and not only those that came past the ones before it, is what lets a report say
-how much it would remove alone. A batch of documents is judged by a pure function, in this process or in a pool of them;
-the order of the results is that of the documents either way.
+how much it would remove alone. A batch of documents is judged by a pure function, wherever there is a free worker.
 """
 
 import hashlib
@@ -10,12 +9,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from bunbuku_corpus.batches import BATCH_CHARS, BATCH_ROWS
+import pyarrow as pa
+
+from bunbuku_corpus.annotations import LEFTOVERS, columns_of, documents_of, values_of
+from bunbuku_corpus.batches import BATCH_CHARS, BATCH_ROWS, with_columns
 from bunbuku_corpus.document import Document
 from bunbuku_corpus.filters import AnyFilter
 from bunbuku_corpus.normalization import Changes
+from bunbuku_corpus.passes import REASON
 from bunbuku_corpus.policy import measured, measures_of, objections
-from bunbuku_corpus.pool import in_order
 from bunbuku_corpus.preparation import Preparation
 from bunbuku_corpus.texts import Texts
 
@@ -53,11 +55,6 @@ class Judge:
         return Judgement(tuple(map(Judged, prepared, objecting)), changes)
 
 
-def judgements(documents: Iterable[Document], judge: Judge, *, workers: int) -> Iterator[Judgement]:
-    """Judge documents batch by batch, in their order, whatever the number of worker processes."""
-    yield from in_order(judge, batches(documents), workers=workers)
-
-
 def batches(documents: Iterable[Document]) -> Iterator[tuple[Document, ...]]:
     """The documents, some at a time: of long ones fewer."""
     batch: list[Document] = []
@@ -83,6 +80,10 @@ class Count:
         self.documents += 1
         self.characters += len(document.text)
 
+    def merge(self, other: "Count") -> None:
+        self.documents += other.documents
+        self.characters += other.characters
+
 
 class Sample(NamedTuple):
     """A glimpse of a document."""
@@ -106,6 +107,10 @@ class Samples:
             self._chosen.sort()
             del self._chosen[self.size :]
 
+    def merge(self, other: "Samples") -> None:
+        """Choose among those that `other` chose, too."""
+        self._chosen = sorted([*self._chosen, *other._chosen])[: self.size]
+
     def __iter__(self) -> Iterator[Sample]:
         return (sample for _, sample in self._chosen)
 
@@ -120,6 +125,8 @@ class Verdicts:
     kept: Count = field(default_factory=Count)
     sources: dict[str, tuple[Count, Count]] = field(default_factory=dict[str, tuple[Count, Count]])
     """Seen and kept, by source."""
+    languages: set[str] = field(default_factory=set[str])
+    """Of the documents that are kept."""
     changes: Changes = field(default_factory=Changes)
 
     def __post_init__(self) -> None:
@@ -129,7 +136,7 @@ class Verdicts:
         """Documents a filter is the first to reject."""
         self.examples = [Samples(self.samples) for _ in self.filters]
 
-    def add(self, judged: Judged) -> str | None:
+    def count(self, judged: Judged) -> str | None:
         """Count a document; the name of the filter that drops it, if one does."""
         document, objections = judged
         seen, kept = self.sources.setdefault(document.source, (Count(), Count()))
@@ -143,4 +150,55 @@ class Verdicts:
             return self.filters[objections[0]].name
         self.kept.add(document)
         kept.add(document)
+        self.languages.add(document.language)
         return None
+
+    def add(self, other: "Verdicts") -> None:
+        """Count what `other` counted, too."""
+        self.seen.merge(other.seen)
+        self.kept.merge(other.kept)
+        for source, counts in other.sources.items():
+            for mine, others in zip(self.sources.setdefault(source, (Count(), Count())), counts, strict=True):
+                mine.merge(others)
+        for mine, others in ((self.alone, other.alone), (self.in_sequence, other.in_sequence)):
+            for one, another in zip(mine, others, strict=True):
+                one.merge(another)
+        for one, another in zip(self.examples, other.examples, strict=True):
+            one.merge(another)
+        self.languages |= other.languages
+        self.changes.add(other.changes)
+
+
+@dataclass(frozen=True)
+class Clean:
+    """Prepares and judges batches of documents: the reason why each goes is a column; null for those that stay."""
+
+    preparation: Preparation
+    filters: tuple[AnyFilter, ...]
+    samples: int
+
+    def __call__(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, Verdicts]:
+        judgement = Judge(self.preparation, self.filters)(documents_of(batch))
+        verdicts = Verdicts(self.filters, self.samples, changes=judgement.changes)
+        reasons = [verdicts.count(one) for one in judgement.judged]
+        columns = columns_of([one.document for one in judgement.judged]) | {REASON: pa.array(reasons, pa.string())}
+        return with_columns(batch, columns, without=LEFTOVERS), verdicts
+
+
+@dataclass(frozen=True)
+class Decide:
+    """Judges batches of annotated documents by what was measured."""
+
+    filters: tuple[AnyFilter, ...]
+    samples: int
+
+    def __call__(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, Verdicts]:
+        documents = documents_of(batch)
+        rejected = objections(self.filters, values_of(batch, self.filters), [one.language for one in documents])
+        verdicts = Verdicts(self.filters, self.samples)
+        reasons = [
+            verdicts.count(Judged(document, tuple(column.nonzero()[0].tolist())))
+            for document, column in zip(documents, rejected.T, strict=True)
+        ]
+        judged = with_columns(batch, {REASON: pa.array(reasons, pa.string())}, without=(REASON,))
+        return judged.replace_schema_metadata(batch.schema.metadata), verdicts

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from bunbuku_contracts import Artifact, Corpus
 from numpy.typing import NDArray
 
+from bunbuku_corpus.batches import open_shard
 from bunbuku_corpus.spill import one_batch
 
 NUMBER = "number"
@@ -40,7 +40,7 @@ class RowGroup:
 
     def read(self) -> pa.RecordBatch:
         """Its rows, with the documents' numbers as a column more."""
-        with pq.ParquetFile(self.path) as shard:
+        with open_shard(self.path) as shard:
             there = shard.schema_arrow.names
             columns = there if self.columns is None else [name for name in self.columns if name in there]
             batch = one_batch(shard.read_row_group(self.group, columns=columns))
@@ -49,12 +49,23 @@ class RowGroup:
 
 
 def row_groups(
-    corpus: Artifact[Corpus], part: str | None = None, *, first: int = 0, place: int = 0, columns: Sequence[str] = ()
+    corpus: Artifact[Corpus],
+    part: str | None = None,
+    *,
+    first: int = 0,
+    place: int = 0,
+    columns: Sequence[str] = (),
+    needed: Sequence[str] = ("id",),
 ) -> list[RowGroup]:
-    """The row groups of a part, numbered from `place`, their documents from `first`."""
+    """The row groups of a part, numbered from `place`, their documents from `first`.
+
+    Raises:
+        BunbukuError: A shard is empty, damaged or cut off, or lacks a column that is `needed`.
+    """
     found: list[RowGroup] = []
     for file in corpus.files(part):
-        metadata = pq.read_metadata(corpus.path(file))
+        with open_shard(corpus.path(file), needed) as shard:
+            metadata = shard.metadata
         for group in range(metadata.num_row_groups):
             rows = metadata.row_group(group).num_rows
             found.append(RowGroup(corpus.path(file), group, place, first, rows, tuple(columns) or None))
@@ -96,11 +107,12 @@ def kept(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.arrow"))
 
 
-def write_arrow(path: Path, batch: pa.RecordBatch) -> None:
+def write_arrow(path: Path, batch: pa.RecordBatch, *, compression: str | None = None) -> None:
     """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
-    with pa.ipc.new_file(unfinished, batch.schema) as file:
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    with pa.ipc.new_file(unfinished, batch.schema, options=options) as file:
         file.write_batch(batch)
     unfinished.rename(path)
 

@@ -1,19 +1,16 @@
 """Measure every document once."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
-import pyarrow as pa
-from bunbuku_contracts import Artifact, Corpus, Draft, RunSettings, stage, write_sections
-from pydantic import PositiveInt, TypeAdapter, model_validator
+from bunbuku_contracts import Artifact, Corpus, Draft, stage, write_sections
+from pydantic import TypeAdapter, model_validator
 
-from bunbuku_corpus.annotations import Annotator
-from bunbuku_corpus.batches import BatchWriter, read_batches
-from bunbuku_corpus.document import count_documents
+from bunbuku_corpus.annotations import Annotated, Annotator
+from bunbuku_corpus.engine import EngineRun
 from bunbuku_corpus.filters import AnyMeasure
-from bunbuku_corpus.normalization import Changes
+from bunbuku_corpus.passes import passed
 from bunbuku_corpus.policy import Policy, measures_of
-from bunbuku_corpus.pool import in_order
 from bunbuku_corpus.preparation import Preparation
 from bunbuku_corpus.presets import PresetName, presets
 from bunbuku_corpus.reports import normalization_report, normalization_section
@@ -28,8 +25,6 @@ class AnnotateConfig(Preparation):
     """Measure what the filters of these presets judge by, and those of `clean` without a preset."""
     measures: tuple[AnyMeasure, ...] = ()
     """Measure this as well."""
-    rows_per_shard: PositiveInt = 100_000
-    """Documents in a Parquet file."""
 
     @model_validator(mode="before")
     @classmethod
@@ -43,17 +38,14 @@ class AnnotateConfig(Preparation):
         return {**given, "measures": tuple(measures[name] for name in sorted(measures))}
 
 
-class AnnotateRun(RunSettings):
+class AnnotateRun(EngineRun):
     """Circumstance of `annotate`."""
-
-    workers: PositiveInt = 1
-    """Processes that measure documents. The result does not depend on it."""
 
 
 _ONE_WORKER = AnnotateRun()
 
 
-@stage("corpus.annotate")
+@stage("corpus.annotate", revision=2, resumable=True)
 def annotate(
     draft: Draft, config: AnnotateConfig, corpus: Artifact[Corpus], *, run: AnnotateRun = _ONE_WORKER
 ) -> Corpus:
@@ -69,21 +61,7 @@ def annotate(
         type = "repeated_ngram_ratio"
         n = 15
     """
-    annotator = Annotator(config, config.measures)
-    changes = Changes()
-    languages: set[str] = set()
-    work = in_order(annotator.annotate, read_batches(corpus), workers=run.workers)
-    with BatchWriter(draft, rows_per_shard=config.rows_per_shard) as data:
-        for language in draft.track(_written(work, data, changes), unit="documents", total=count_documents(corpus)):
-            languages.add(language)
-    draft.metrics |= {"documents": data.documents, "normalization.changed_documents": changes.documents}
-    write_sections(draft, [normalization_section(normalization_report(changes))])
-    return Corpus(languages=tuple(sorted(languages)))
-
-
-def _written(work: Iterable[tuple[pa.RecordBatch, Changes]], data: BatchWriter, changes: Changes) -> Iterator[str]:
-    """The language of every document that was measured, once it is written."""
-    for batch, changed in work:
-        data.add(batch)
-        changes.add(changed)
-        yield from batch.column("language").to_pylist()
+    seen = passed(draft, corpus, Annotator(config, config.measures).annotate, Annotated(), run)
+    draft.metrics |= {"documents": seen.documents, "normalization.changed_documents": seen.changes.documents}
+    write_sections(draft, [normalization_section(normalization_report(seen.changes))])
+    return Corpus(languages=tuple(sorted(seen.languages)))

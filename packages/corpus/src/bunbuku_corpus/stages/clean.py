@@ -1,10 +1,11 @@
 """Normalize documents and filter them, in one step."""
 
-from bunbuku_contracts import Artifact, Corpus, Draft, RunSettings, stage
-from pydantic import NonNegativeInt, PositiveInt
+from bunbuku_contracts import Artifact, Corpus, Draft, stage
+from pydantic import NonNegativeInt
 
-from bunbuku_corpus.cleaning import Judge, Verdicts, judgements
-from bunbuku_corpus.document import ShardWriter, count_documents, read_documents
+from bunbuku_corpus.cleaning import Clean, Verdicts
+from bunbuku_corpus.engine import EngineRun
+from bunbuku_corpus.passes import passed
 from bunbuku_corpus.policy import Policy
 from bunbuku_corpus.preparation import Preparation
 from bunbuku_corpus.reports import clean_report, clean_sections, refuse_emptiness, report_metrics, write_report
@@ -15,21 +16,16 @@ class CleanConfig(Preparation, Policy):
 
     samples: NonNegativeInt = 5
     """Rejected documents that the report shows of each filter."""
-    rows_per_shard: PositiveInt = 100_000
-    """Documents in a Parquet file."""
 
 
-class CleanRun(RunSettings):
+class CleanRun(EngineRun):
     """Circumstance of `clean`."""
-
-    workers: PositiveInt = 1
-    """Processes that judge documents. The result does not depend on it."""
 
 
 _ONE_WORKER = CleanRun()
 
 
-@stage("corpus.clean")
+@stage("corpus.clean", revision=2, resumable=True)
 def clean(draft: Draft, config: CleanConfig, corpus: Artifact[Corpus], *, run: CleanRun = _ONE_WORKER) -> Corpus:
     """Normalize every document and drop those that a filter rejects.
 
@@ -64,26 +60,11 @@ def clean(draft: Draft, config: CleanConfig, corpus: Artifact[Corpus], *, run: C
         languages = ["ja"]
     """
     verdicts = Verdicts(config.filters, config.samples)
-    judge = Judge(config, config.filters)
-    languages: set[str] = set()
-    documents = draft.track(read_documents(corpus), unit="documents", total=count_documents(corpus))
-    with (
-        ShardWriter(draft, rows_per_shard=config.rows_per_shard) as kept,
-        ShardWriter(draft, "dropped", rows_per_shard=config.rows_per_shard, extra=("reason",)) as dropped,
-    ):
-        for judgement in judgements(documents, judge, workers=run.workers):
-            verdicts.changes.add(judgement.changes)
-            for judged in judgement.judged:
-                reason = verdicts.add(judged)
-                if reason is None:
-                    kept.add(judged.document)
-                    languages.add(judged.document.language)
-                else:
-                    dropped.add(judged.document, reason=reason)
+    passed(draft, corpus, Clean(config, config.filters, config.samples), verdicts, run)
     report = clean_report(verdicts)
     refuse_emptiness(report)
     write_report(draft, report, clean_sections(report))
     draft.metrics |= report_metrics(report)
     draft.metrics["normalization.changed_documents"] = report.normalization.changed_documents
     draft.metrics["normalization.nfkc_would_change_documents"] = report.normalization.nfkc_would_change_documents
-    return Corpus(languages=tuple(sorted(languages)))
+    return Corpus(languages=tuple(sorted(verdicts.languages)))

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from bunbuku_contracts import BunbukuError, Corpus, Draft, RunSettings, Section, Table, stage, write_sections
+from bunbuku_contracts import BunbukuError, Corpus, Draft, Section, Table, stage, write_sections
 from pydantic import PositiveInt
 
 from bunbuku_corpus.document import COLUMNS, UNDETERMINED, Document, ShardWriter, schema
+from bunbuku_corpus.engine import EngineRun, open_engine
 from bunbuku_corpus.extraction import Extraction, Failure, Skipped, kind_of
 from bunbuku_corpus.extraction import extract as extracts
 from bunbuku_corpus.files import find_files
-from bunbuku_corpus.pool import in_order
 from bunbuku_corpus.rows import Names
 
 _PIECE_ROWS = 200
@@ -31,11 +31,8 @@ class ExtractConfig(Extraction):
     """Documents in a Parquet file."""
 
 
-class ExtractRun(RunSettings):
+class ExtractRun(EngineRun):
     """Circumstance of `extract`."""
-
-    workers: PositiveInt = 1
-    """Processes that read files. The result does not depend on it."""
 
 
 _ONE_WORKER = ExtractRun()
@@ -75,11 +72,12 @@ def extract(draft: Draft, config: ExtractConfig, source: Path, *, run: ExtractRu
     counts: Counter[str] = Counter()
     names = Names()
     languages: set[str] = set()
-    work = in_order(partial(_extract_file, how=config), files, workers=run.workers)
     with (
+        open_engine(run, draft.scratch) as engine,
         ShardWriter(draft, rows_per_shard=config.rows_per_shard) as data,
         ShardWriter(draft, "failed", rows_per_shard=config.rows_per_shard, extra=("reason",)) as failed,
     ):
+        work = engine.each(partial(_extract_file, how=config), files)
         for file in draft.track(work, unit="files", total=len(files)):
             counts.update(_collect(file, data, failed, names, languages))
     if not data.documents:
