@@ -20,7 +20,7 @@ from bunbuku_contracts import progress
 from bunbuku_contracts.artifact import MANIFEST, Artifact
 from bunbuku_contracts.digest import hash_files, walk
 from bunbuku_contracts.errors import ArtifactError, BunbukuError
-from bunbuku_contracts.launch import run_ranks
+from bunbuku_contracts.launch import Local, Srun, run_ranks
 from bunbuku_contracts.manifest import LOG, OUTSIDE_CONTENT, File, Manifest, Spec
 
 _UNWRITABLE = {
@@ -78,9 +78,10 @@ class Draft:
         ranks: int,
         env: Mapping[str, str] | None = None,
         poll: Callable[[], None] | None = None,
+        launcher: Local | Srun | None = None,
     ) -> None:
         """Run `ranks` processes of `command` under this draft's lock. See `bunbuku_contracts.launch.run_ranks`."""
-        run_ranks(command, ranks=ranks, log=self.log, lock=self.lock, env=env, poll=poll)
+        run_ranks(command, ranks=ranks, log=self.log, lock=self.lock, env=env, poll=poll, launcher=launcher or Local())
 
     def milestone[S: Spec](self, name: str, make: "Callable[[Draft], S]") -> Artifact[S]:
         """A whole artifact `OUT@name`, published beside the output while the stage goes on; found again if made.

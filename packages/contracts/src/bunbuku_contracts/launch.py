@@ -2,10 +2,13 @@
 
 The lock's descriptor is inherited, so that orphans of a killed publisher keep the next run out until they are gone;
 a rank that calls `follow_parent` goes as soon as its publisher does.
+
+A *launcher* says where ranks are started: on this machine, or as tasks of a Slurm allocation. It is a run setting.
 """
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,13 +16,91 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
 
 from bunbuku_contracts.errors import BunbukuError
+from bunbuku_contracts.manifest import RunSettings
 
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 10.0
 _TAIL_LINES = 15
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process that a launcher starts."""
+
+    name: str
+    """What an error calls it."""
+    command: Sequence[str]
+    log: Path
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class Local(RunSettings):
+    """Ranks are processes of this machine."""
+
+    type: Literal["local"] = "local"
+
+    def processes(self, command: Sequence[str], *, ranks: int, log: Path) -> list[Process]:
+        """A process for each rank, the variables of `torch.distributed` in its environment."""
+        shared = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+        return [
+            Process(
+                name=f"rank {rank} of {ranks}",
+                command=command,
+                log=log / f"rank-{rank}.log",
+                env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            )
+            for rank in range(ranks)
+        ]
+
+
+class Srun(RunSettings):
+    """Ranks are tasks of the Slurm allocation in which the command was given; rank 0 is on the first node.
+
+    The output folder has to be on a file system that all nodes see.
+    """
+
+    type: Literal["srun"] = "srun"
+    ranks_per_node: PositiveInt
+    options: tuple[str, ...] = ()
+    """More options of `srun`, such as `--cpu-bind=cores`."""
+
+    def processes(self, command: Sequence[str], *, ranks: int, log: Path) -> list[Process]:
+        """One `srun`; its tasks find their numbers by `slurm_rank`.
+
+        Raises:
+            BunbukuError: There is no allocation, or `ranks` is not a multiple of `ranks_per_node`.
+        """
+        if "SLURM_JOB_ID" not in os.environ or shutil.which("srun") is None:
+            raise BunbukuError(
+                "`launcher` is srun, and this is not a Slurm job",
+                hint="give the command in a script for sbatch, or set `launcher` to local",
+            )
+        if ranks % self.ranks_per_node:
+            raise BunbukuError(
+                f"`ranks` {ranks} is not a multiple of `ranks_per_node` {self.ranks_per_node}",
+                hint="every node runs as many ranks",
+            )
+        srun = ["srun", f"--ntasks={ranks}", f"--ntasks-per-node={self.ranks_per_node}", "--kill-on-bad-exit=1"]
+        output = [f"--output={log}/rank-%t.log", f"--error={log}/rank-%t.log", "--open-mode=append", "--mpi=none"]
+        return [
+            Process(
+                name=f"srun of {ranks} ranks",
+                command=[*srun, *output, *self.options, *command],
+                log=log / "srun.log",
+                env={"MASTER_PORT": str(_free_port())},
+            )
+        ]
+
+
+AnyLauncher = Annotated[Local | Srun, Field(discriminator="type")]
+_HERE = Local()
 
 
 def run_ranks(
@@ -30,36 +111,35 @@ def run_ranks(
     lock: int,
     env: Mapping[str, str] | None = None,
     poll: Callable[[], None] | None = None,
+    launcher: Local | Srun = _HERE,
 ) -> None:
     """Run `ranks` processes of `command` to their end.
 
     Each finds `RANK`, `LOCAL_RANK`, `WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT` in its environment, as
-    `torch.distributed` wants them, and writes what it says into `log/rank-N.log`.
+    `torch.distributed` wants them (on Slurm after `slurm_rank`), and writes what it says into `log/rank-N.log`.
 
     Args:
         command: Program and arguments.
         ranks: How many processes.
         log: Folder of the logs.
-        lock: Descriptor that every rank inherits.
+        lock: Descriptor that every process started here inherits.
         env: Added to the environment.
         poll: Called a few times a second while they run, and once after.
+        launcher: Where they run.
 
     Raises:
         BunbukuError: A rank failed; the others were ended. The message has the end of its log.
     """
     log.mkdir(parents=True, exist_ok=True)
-    shared = {**os.environ, **(env or {}), "WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1"}
-    shared["MASTER_PORT"] = str(_free_port())
-    logs = [log / f"rank-{rank}.log" for rank in range(ranks)]
+    processes = launcher.processes(command, ranks=ranks, log=log)
     started: list[subprocess.Popen[bytes]] = []
     try:
-        for rank, path in enumerate(logs):
-            own = {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-            with path.open("ab") as output:
+        for process in processes:
+            with process.log.open("ab") as output:
                 started.append(
                     subprocess.Popen(
-                        command,
-                        env=own,
+                        process.command,
+                        env={**os.environ, **(env or {}), **process.env},
                         stdin=subprocess.DEVNULL,
                         stdout=output,
                         stderr=subprocess.STDOUT,
@@ -70,15 +150,29 @@ def run_ranks(
         _wait(started, poll)
     finally:
         _end(started)
-    failed = [rank for rank, process in enumerate(started) if process.returncode]
+    failed = [at for at, process in enumerate(started) if process.returncode]
     if failed:
         # The first to fail took the others along: theirs is SIGTERM's status.
-        first = next((rank for rank in failed if started[rank].returncode != -signal.SIGTERM), failed[0])
+        first = next((at for at in failed if started[at].returncode != -signal.SIGTERM), failed[0])
         status = started[first].returncode
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         raise BunbukuError(
-            f"rank {first} of {ranks} {how}:\n{_tail(logs[first])}", hint=f"the whole log: {logs[first]}"
+            f"{processes[first].name} {how}:\n{_tail(processes[first].log)}",
+            hint=f"the whole log: {processes[first].log}",
         )
+
+
+def slurm_rank() -> None:
+    """Let a task of `srun` find itself where `torch.distributed` looks. Elsewhere this does nothing."""
+    task = os.environ
+    if "RANK" in task or "SLURM_PROCID" not in task:
+        return
+    os.environ |= {
+        "RANK": task["SLURM_PROCID"],
+        "LOCAL_RANK": task["SLURM_LOCALID"],
+        "WORLD_SIZE": task["SLURM_NTASKS"],
+        "MASTER_ADDR": task["SLURM_LAUNCH_NODE_IPADDR"],
+    }
 
 
 def follow_parent() -> None:

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 from bunbuku_contracts import BunbukuError
-from bunbuku_contracts.launch import follow_parent
+from bunbuku_contracts.launch import follow_parent, slurm_rank
 
 from bunbuku_pretrain.job import Job, Outcome, outcome_file
 
@@ -14,6 +14,7 @@ from bunbuku_pretrain.job import Job, Outcome, outcome_file
 def main() -> None:
     """Do the job; an error that a person can mend goes to the publisher, any other keeps its traceback."""
     follow_parent()
+    slurm_rank()
     # What is absent by choice (Transformer Engine, Apex), or announced for later versions than the pinned one.
     warnings.filterwarnings("ignore", module=r"megatron\.")
     job = Job.model_validate_json(Path(sys.argv[1]).read_bytes())

@@ -7,6 +7,7 @@ state "after step n" has seen `n * batch_tokens` tokens.
 from typing import Annotated, Literal, Self
 
 from bunbuku_contracts import Architecture, BunbukuError, Config, RunSettings
+from bunbuku_contracts.launch import AnyLauncher, Local
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from bunbuku_pretrain.schedule import AnySchedule, Cosine
@@ -114,7 +115,9 @@ class TrainRun(RunSettings):
     """How the work is spread and watched. Another layout gives the same model up to rounding."""
 
     ranks: PositiveInt = 1
-    """Processes on this machine."""
+    """Processes in all."""
+    launcher: AnyLauncher = Local()
+    """Where they run: on this machine, or on the nodes of a Slurm allocation."""
     tensor_parallel: PositiveInt = 1
     """Ranks that share every matrix."""
     pipeline_parallel: PositiveInt = 1

@@ -185,7 +185,10 @@ def _launch(draft: Draft, job: Job, made: _Made) -> None:
     try:
         if step != job.config.steps:
             command = [sys.executable, "-m", "bunbuku_pretrain.rank", str(path)]
-            draft.launch(command, ranks=job.settings.ranks, env=_environment(job.settings), poll=look)
+            settings = job.settings
+            draft.launch(
+                command, ranks=settings.ranks, env=_environment(settings), poll=look, launcher=settings.launcher
+            )
     except BunbukuError:
         _raise_what_a_rank_said(job)
         raise
