@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from heapq import heappush, heappushpop
+from heapq import heappush, heappushpop, nlargest
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -85,6 +85,14 @@ class Coverage:
         """Different texts that say it."""
         return len(self.texts)
 
+    def add(self, other: "Coverage", samples: int) -> None:
+        """Count what `other` counted of the same fact, too."""
+        for level in ("document", "far", "near", "stated"):
+            setattr(self, level, getattr(self, level) + getattr(other, level))
+        self.texts |= other.texts
+        self.domains |= other.domains
+        self.passages = nlargest(samples, [*self.passages, *other.passages])
+
     def verdict(self, enough: int) -> Literal["enough", "too few", "never"]:
         """Whether a model can be expected to learn it."""
         return "enough" if self.exposures >= enough else "too few" if self.exposures else "never"
@@ -125,6 +133,17 @@ def is_stated(subject: Spans, object: Spans, relation: Spans, chars: int) -> boo
     )
 
 
+class Counts(NamedTuple):
+    """What was counted in some of the documents."""
+
+    documents: int
+    characters: int
+    mentioned: list[int]
+    """Documents with each subject, object and relation."""
+    found: dict[int, Coverage]
+    """Of the facts that were found, by their numbers."""
+
+
 class Coverages:
     """The tally of all facts over a corpus."""
 
@@ -162,6 +181,23 @@ class Coverages:
                 if object is not None and object in mentions:
                     said = None if relation is None else mentions.get(relation, Spans(()))
                     self._count(self.found[index], reading, mentions[thing], mentions[object], said)
+
+    def counts(self) -> Counts:
+        """What was counted, to be sent to another process; from here on it begins anew."""
+        found = {number: one for number, one in enumerate(self.found) if one.document}
+        counts = Counts(self.documents, self.characters, self._mentioned, found)
+        self.found = [Coverage(one.fact) for one in self.found]
+        self.documents = self.characters = 0
+        self._mentioned = [0] * len(self._mentioned)
+        return counts
+
+    def merge(self, counts: Counts) -> None:
+        """Count what was counted elsewhere, too."""
+        self.documents += counts.documents
+        self.characters += counts.characters
+        self._mentioned = [mine + other for mine, other in zip(self._mentioned, counts.mentioned, strict=True)]
+        for number, found in counts.found.items():
+            self.found[number].add(found, self.windows.samples)
 
     def _count(
         self, found: Coverage, reading: "_Reading", subject: Spans, object: Spans, relation: Spans | None

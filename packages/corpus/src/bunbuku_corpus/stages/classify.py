@@ -1,8 +1,9 @@
 """Say of every document what a classifier calls it, and drop what it is sure enough is bad."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,18 +14,19 @@ from bunbuku_contracts import (
     Config,
     Corpus,
     Draft,
-    RunSettings,
     Section,
     Table,
+    load,
     stage,
     write_sections,
 )
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, field_validator
 
-from bunbuku_corpus.batches import BatchWriter, read_batches
+from bunbuku_corpus.arrow import compute
+from bunbuku_corpus.batches import with_columns
 from bunbuku_corpus.classifier import Linear, read_classifier
-from bunbuku_corpus.document import count_documents
-from bunbuku_corpus.pool import in_order
+from bunbuku_corpus.engine import EngineRun
+from bunbuku_corpus.passes import REASON, passed
 
 
 class ClassifyConfig(Config):
@@ -34,8 +36,6 @@ class ClassifyConfig(Config):
     """Column for the likeliest label; `<column>_probabilities` has the probability of every label."""
     drop: dict[str, float] = Field(default={})
     """Label to the probability from which a document goes: `{ bad = 0.9 }`. Other labels drop nothing, however sure."""
-    rows_per_shard: PositiveInt = 100_000
-    """Documents in a Parquet file."""
 
     @field_validator("drop")
     @classmethod
@@ -46,11 +46,8 @@ class ClassifyConfig(Config):
         return drop
 
 
-class ClassifyRun(RunSettings):
+class ClassifyRun(EngineRun):
     """Circumstance of `classify`."""
-
-    workers: PositiveInt = 1
-    """Processes that classify. The result does not depend on it."""
 
 
 _ONE_WORKER = ClassifyRun()
@@ -79,7 +76,7 @@ class Classifying:
         return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, metadata=batch.schema.metadata))
 
 
-@stage("corpus.classify", bitwise=False)
+@stage("corpus.classify", revision=2, resumable=True, bitwise=False)
 def classify(
     draft: Draft,
     config: ClassifyConfig,
@@ -100,31 +97,59 @@ def classify(
             known = ", ".join(map(repr, linear.labels))
             raise BunbukuError(f"`drop` names the label {label!r}; the classifier knows {known}", hint="correct `drop`")
     tally = _Tally()
-    work = in_order(Classifying(linear, config.column), read_batches(corpus), workers=run.workers)
-    with (
-        BatchWriter(draft, rows_per_shard=config.rows_per_shard) as kept,
-        BatchWriter(draft, "dropped", rows_per_shard=config.rows_per_shard) as dropped,
-    ):
-        written = _written(work, config, kept, dropped, tally)
-        for _ in draft.track(written, unit="documents", total=count_documents(corpus)):
-            pass
-    if not kept.documents:
-        raise BunbukuError(
-            f"every one of {dropped.documents} documents was dropped", hint="raise the thresholds in `drop`"
-        )
-    draft.metrics |= {"seen.documents": kept.documents + dropped.documents, "kept.documents": kept.documents}
+    passed(draft, corpus, _Work(classifier.dir, classifier.content, config), tally, run)
+    seen, gone = tally.labels.total(), tally.reasons.total()
+    if gone == seen:
+        raise BunbukuError(f"every one of {seen} documents was dropped", hint="raise the thresholds in `drop`")
+    draft.metrics |= {"seen.documents": seen, "kept.documents": seen - gone}
     draft.metrics |= {f"dropped.{reason}.documents": count for reason, count in sorted(tally.reasons.items())}
     draft.metrics |= {f"label.{label}.documents": tally.labels[label] for label in linear.labels}
     write_sections(draft, [_section(linear, tally, config)])
     return Corpus(languages=tuple(sorted(tally.languages)))
 
 
+@dataclass
 class _Tally:
-    def __init__(self) -> None:
-        self.labels: Counter[str] = Counter()
-        self.chars: Counter[str] = Counter()
-        self.reasons: Counter[str] = Counter()
-        self.languages: set[str] = set()
+    labels: Counter[str] = field(default_factory=Counter[str])
+    chars: Counter[str] = field(default_factory=Counter[str])
+    reasons: Counter[str] = field(default_factory=Counter[str])
+    languages: set[str] = field(default_factory=set[str])
+    """Of the documents that stay."""
+
+    def add(self, other: "_Tally") -> None:
+        self.labels += other.labels
+        self.chars += other.chars
+        self.reasons += other.reasons
+        self.languages |= other.languages
+
+
+@lru_cache(1)
+def _read_once(dir: Path, content: str) -> Linear:
+    return read_classifier(load(dir, Classifier))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Classifies a batch and says why which documents go. The classifier is read where the work is done."""
+
+    classifier: Path
+    content: str
+    """Its digest."""
+    config: ClassifyConfig
+
+    def __call__(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, _Tally]:
+        column = self.config.column
+        batch = Classifying(_read_once(self.classifier, self.content), column)(batch)
+        why = reasons(batch, column, self.config.drop)
+        tally = _Tally(Counter(batch[column].to_pylist()), reasons=Counter(reason for reason in why if reason))
+        lengths = compute.utf8_length(batch["text"]).to_pylist()
+        for label, length in zip(batch[column].to_pylist(), lengths, strict=True):
+            tally.chars[label] += length
+        tally.languages |= {
+            language for language, reason in zip(batch["language"].to_pylist(), why, strict=True) if reason is None
+        }
+        judged = with_columns(batch, {REASON: pa.array(why, pa.string())}, without=(REASON,))
+        return judged.replace_schema_metadata(batch.schema.metadata), tally
 
 
 def reasons(batch: pa.RecordBatch, column: str, drop: dict[str, float]) -> list[str | None]:
@@ -137,27 +162,6 @@ def reasons(batch: pa.RecordBatch, column: str, drop: dict[str, float]) -> list[
         for row in np.flatnonzero((values >= threshold) & (values > best)).tolist():
             found[row], best[row] = f"classified_{label}", values[row]
     return found
-
-
-def _written(
-    work: Iterable[pa.RecordBatch], config: ClassifyConfig, kept: BatchWriter, dropped: BatchWriter, tally: _Tally
-) -> Iterator[int]:
-    for batch in work:
-        why = reasons(batch, config.column, config.drop)
-        goes = np.array([reason is not None for reason in why], np.bool_)
-        labels, texts = batch.column(config.column).to_pylist(), batch.column("text").to_pylist()
-        tally.labels.update(labels)
-        for label, text in zip(labels, texts, strict=True):
-            tally.chars[label] += len(text)
-        tally.reasons.update(reason for reason in why if reason)
-        staying = batch.filter(pa.array(~goes))
-        tally.languages.update(staying.column("language").to_pylist())
-        kept.add(staying)
-        if goes.any():
-            going = batch.filter(pa.array(goes))
-            names = [name for name in going.schema.names if name != "reason"]
-            dropped.add(going.select(names).append_column("reason", pa.array([one for one in why if one], pa.string())))
-        yield from range(batch.num_rows)
 
 
 def _section(linear: Linear, tally: _Tally, config: ClassifyConfig) -> Section:

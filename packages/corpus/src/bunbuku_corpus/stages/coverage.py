@@ -1,6 +1,8 @@
 """Count how often a corpus says the facts that a model is to know."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,10 +11,14 @@ from bunbuku_contracts import Artifact, BunbukuError, Corpus, Draft, Picture, Re
 from pydantic import NonNegativeInt
 
 from bunbuku_corpus import page, pictures
-from bunbuku_corpus.columns import read_described
-from bunbuku_corpus.document import count_documents
-from bunbuku_corpus.exposures import Coverage, Coverages, Windows, shares_at_least
-from bunbuku_corpus.facts import read_facts
+from bunbuku_corpus.annotations import documents_of
+from bunbuku_corpus.columns import columns_of
+from bunbuku_corpus.document import COLUMNS
+from bunbuku_corpus.engine import EngineRun, open_engine
+from bunbuku_corpus.exposures import Counts, Coverage, Coverages, Windows, shares_at_least
+from bunbuku_corpus.facts import Fact, read_facts
+from bunbuku_corpus.shards import RowGroup, row_groups
+from bunbuku_corpus.writing import by_shard
 
 TITLE = "How often the corpus says each fact"
 _SCHEMA = pa.schema(
@@ -45,8 +51,13 @@ class CoverageConfig(Windows):
     """Facts in the page's picture and table, those with the fewest exposures first."""
 
 
+_HERE = EngineRun()
+
+
 @stage("corpus.coverage")
-def coverage(draft: Draft, config: CoverageConfig, corpus: Artifact[Corpus], facts: Path) -> Report:
+def coverage(
+    draft: Draft, config: CoverageConfig, corpus: Artifact[Corpus], facts: Path, *, run: EngineRun = _HERE
+) -> Report:
     """Count how often a corpus says each of the given facts, and which of them no model could learn from it.
 
     `--facts` is JSON Lines, a fact a line, each part with the ways of writing it:
@@ -58,8 +69,13 @@ def coverage(draft: Draft, config: CoverageConfig, corpus: Artifact[Corpus], fac
     among the near ones. `facts.parquet` has a row a fact, the page a picture against the threshold `enough`.
     """
     tally = Coverages(read_facts(facts), config)
-    for one in draft.track(read_described(corpus, config.cluster), unit="documents", total=count_documents(corpus)):
-        tally.add(one.document, one.value)
+    cluster = config.cluster if config.cluster in columns_of(corpus) else None
+    columns = (*COLUMNS, cluster) if cluster and cluster not in COLUMNS else COLUMNS
+    shards = by_shard(row_groups(corpus, columns=columns, needed=COLUMNS))
+    with open_engine(run, draft.scratch) as engine:
+        work = engine.each(_Count(tuple(one.fact for one in tally.found), config, cluster), shards)
+        for some in draft.track(work, unit="shards", total=len(shards)):
+            tally.merge(some)
     if not tally.documents:
         raise BunbukuError(f"{corpus.dir} has no document", hint="give a part that has some, such as DIR#train")
     found = tally.finish()
@@ -69,6 +85,30 @@ def coverage(draft: Draft, config: CoverageConfig, corpus: Artifact[Corpus], fac
     draft.metrics |= _metrics(tally, found, config.enough)
     drawn = _pictures(found, config)
     return Report(title=TITLE, page=page.publish(draft, TITLE, _sections(tally, found, config, drawn), drawn))
+
+
+@dataclass(frozen=True)
+class _Count:
+    """Counts the facts in one shard."""
+
+    facts: tuple[Fact, ...]
+    windows: Windows
+    cluster: str | None
+
+    def __call__(self, groups: tuple[RowGroup, ...]) -> Counts:
+        tally = _empty((self.facts, self.windows))
+        for group in groups:
+            batch = group.read()
+            names: list[object] = batch[self.cluster].to_pylist() if self.cluster else [None] * batch.num_rows
+            for document, name in zip(documents_of(batch), names, strict=True):
+                tally.add(document, None if name is None else str(name))
+        return tally.counts()
+
+
+@lru_cache(1)
+def _empty(what: tuple[tuple[Fact, ...], Windows]) -> Coverages:
+    """Made once: the automaton that finds the facts takes time to build."""
+    return Coverages(*what)
 
 
 def _row(found: Coverage, enough: int) -> dict[str, str | int]:

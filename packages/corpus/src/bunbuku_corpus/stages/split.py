@@ -1,15 +1,20 @@
 """Divide a corpus into the parts train, validation and test."""
 
+import pickle
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 
 import pyarrow as pa
 from bunbuku_contracts import Artifact, BunbukuError, Corpus, Draft, stage
 
 from bunbuku_corpus.arrow import compute
 from bunbuku_corpus.dedup_steps import CLUSTER, CLUSTER_SIZE
+from bunbuku_corpus.engine import EngineRun, open_engine
 from bunbuku_corpus.partition import PARTS, Division, Part, Partition
-from bunbuku_corpus.shards import NUMBER, row_groups
+from bunbuku_corpus.shards import NUMBER, RowGroup, row_groups
 from bunbuku_corpus.writing import Shard, by_shard, count_rows
 
 TIED = "tied_to_another_part"
@@ -19,9 +24,17 @@ class SplitConfig(Partition):
     """How documents are divided into train, validation and test."""
 
 
+_HERE = EngineRun()
+
+
 @stage("corpus.split", revision=2)
 def split(
-    draft: Draft, config: SplitConfig, corpus: Artifact[Corpus], previous: Artifact[Corpus] | None = None
+    draft: Draft,
+    config: SplitConfig,
+    corpus: Artifact[Corpus],
+    previous: Artifact[Corpus] | None = None,
+    *,
+    run: EngineRun = _HERE,
 ) -> Corpus:
     """Divide a corpus into the parts train, validation and test by a hash of each document's id.
 
@@ -32,25 +45,60 @@ def split(
     """
     clustered = list(_clustered(corpus))
     division = Division(config, config.bundles(clustered), _earlier(previous, config))
-    characters: Counter[str] = Counter()
-    documents: Counter[str] = Counter()
-    languages: set[str] = set()
+    draft.scratch.mkdir(parents=True, exist_ok=True)
+    known = draft.scratch / "division.pickle"
+    known.write_bytes(pickle.dumps(division))
     shards = by_shard(row_groups(corpus))
-    for groups in draft.track(shards, unit="shards", total=len(shards)):
-        with Shard(draft.dir, groups[0].path.name) as shard:
-            for group in groups:
-                batch = group.read().drop_columns([NUMBER])
-                for part, some in _divided(batch, division):
-                    shard.write(some, part)
-                    documents[part] += some.num_rows
-                    characters[part] += compute.sum(compute.utf8_length(some["text"])).as_py()
-                    languages |= set(some["language"].unique().to_pylist())
-        count_rows(draft, shard.rows)
+    seen = _Tally()
+    with open_engine(run, draft.scratch) as engine:
+        work = engine.each(_WriteParts(known, draft.dir), shards)
+        for tally in draft.track(work, unit="shards", total=len(shards)):
+            seen.documents += tally.documents
+            seen.characters += tally.characters
+            seen.languages |= tally.languages
+            count_rows(draft, tally.files)
+    documents = seen.documents
     _insist(config, documents)
     for part in documents:
-        draft.metrics |= {f"{part}.documents": documents[part], f"{part}.characters": characters[part]}
+        draft.metrics |= {f"{part}.documents": documents[part], f"{part}.characters": seen.characters[part]}
     draft.metrics["bundled.groups"] = float(len(division.decides))
-    return Corpus(languages=tuple(sorted(languages)))
+    return Corpus(languages=tuple(sorted(seen.languages)))
+
+
+@dataclass
+class _Tally:
+    """What was written."""
+
+    documents: Counter[str] = field(default_factory=Counter[str])
+    characters: Counter[str] = field(default_factory=Counter[str])
+    languages: set[str] = field(default_factory=set[str])
+    files: dict[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True)
+class _WriteParts:
+    """Divides the documents of one shard and writes them."""
+
+    division: Path
+    """Where it lies: it may be large, and is the same for all."""
+    out: Path
+
+    def __call__(self, groups: tuple[RowGroup, ...]) -> _Tally:
+        tally = _Tally()
+        with Shard(self.out, groups[0].path.name, tally.files) as shard:
+            for group in groups:
+                batch = group.read().drop_columns([NUMBER])
+                for part, some in _divided(batch, _read_once(self.division)):
+                    shard.write(some, part)
+                    tally.documents[part] += some.num_rows
+                    tally.characters[part] += compute.sum(compute.utf8_length(some["text"])).as_py()
+                    tally.languages |= set(some["language"].unique().to_pylist())
+        return tally
+
+
+@lru_cache(1)
+def _read_once(path: Path) -> Division:
+    return pickle.loads(path.read_bytes())
 
 
 def _divided(batch: pa.RecordBatch, division: Division) -> Iterator[tuple[str, pa.RecordBatch]]:
