@@ -5,6 +5,8 @@
 - `states/`         training states to go on from
 - `milestones/`     weights on the way, until the publisher has published them
 - `outcome.json`    how it ended
+
+What is seen of the run besides, events among it, is in files of `observations`.
 """
 
 import re
@@ -15,6 +17,7 @@ from typing import Literal
 from bunbuku_contracts import Architecture, Config
 from pydantic import NonNegativeFloat, NonNegativeInt, ValidationError
 
+from bunbuku_pretrain import observations
 from bunbuku_pretrain.training import TrainConfig, TrainRun
 
 STATE = "state.json"
@@ -151,6 +154,7 @@ def cut_history(scratch: Path, *, after_step: int | None) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text("".join(f"{line_of(record)}\n" for record in kept), encoding="utf-8")
     partial.replace(path)
+    observations.cut(scratch, after_step=after_step)
 
 
 def line_of(record: StepRecord) -> str:
