@@ -3,7 +3,7 @@
 from bunbuku_contracts.architecture import Architecture, Experts, RouterNormalization
 from bunbuku_contracts.artifact import Artifact, load
 from bunbuku_contracts.draft import Draft
-from bunbuku_contracts.errors import ArtifactError, BunbukuError, ConfigError, RecipeDrift
+from bunbuku_contracts.errors import ArtifactError, BunbukuError, ConfigError, RecipeDrift, Unfinished
 from bunbuku_contracts.kinds import Checkpoint, Classifier, Corpus, Dialogues, Preferences, Report, Tokenizer, Tokens
 from bunbuku_contracts.lineage import Node, lineage
 from bunbuku_contracts.manifest import Config, File, Manifest, Recipe, Run, RunSettings, Spec
@@ -42,6 +42,7 @@ __all__ = [
     "Table",
     "Tokenizer",
     "Tokens",
+    "Unfinished",
     "View",
     "lineage",
     "load",

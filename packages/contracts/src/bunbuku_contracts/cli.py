@@ -70,7 +70,7 @@ def shown_errors() -> Generator[list[int]]:
         stderr.print(f"[bold red]error:[/] {escape(str(error))}")
         if error.hint:
             stderr.print(f"[bold]hint:[/]  {escape(error.hint)}")
-        status[0] = 1
+        status[0] = error.status
     except KeyboardInterrupt:
         stderr.print("[bold]interrupted[/]: nothing was published; the same command starts again, or goes on")
         status[0] = 130

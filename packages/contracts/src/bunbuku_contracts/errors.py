@@ -2,7 +2,9 @@
 
 
 class BunbukuError(Exception):
-    """Base of every error raised on purpose. The command line prints it without a traceback and exits with 1."""
+    """Base of every error raised on purpose. The command line prints it without a traceback and exits with `status`."""
+
+    status = 1
 
     def __init__(self, problem: str, *, hint: str = "") -> None:
         super().__init__(problem)
@@ -19,3 +21,12 @@ class ArtifactError(BunbukuError):
 
 class RecipeDrift(BunbukuError):
     """The destination already holds an artifact made from another recipe."""
+
+
+class Unfinished(BunbukuError):
+    """The work was stopped in good order, and goes on when the same command is given again.
+
+    Exit status 75, `EX_TEMPFAIL` of sysexits.h, by which a batch system's script knows to queue it anew.
+    """
+
+    status = 75

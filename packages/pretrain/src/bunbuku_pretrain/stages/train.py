@@ -14,6 +14,7 @@ from bunbuku_contracts import (
     Draft,
     Tokenizer,
     Tokens,
+    Unfinished,
     stage,
     write_sections,
 )
@@ -245,7 +246,7 @@ def _raise_what_a_rank_said(job: Job) -> None:
 def _insist_on_the_end(job: Job) -> None:
     outcome = _outcome(job)
     if outcome is not None and outcome.status == "stopped":
-        raise BunbukuError(
+        raise Unfinished(
             f"stopped by `time_limit_seconds` {job.settings.time_limit_seconds:g} "
             f"after step {outcome.step} of {job.config.steps}",
             hint="give the same command again to go on",
