@@ -10,7 +10,9 @@ from bunbuku_contracts import Architecture, BunbukuError, Config, RunSettings
 from bunbuku_contracts.launch import AnyLauncher, Local
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from bunbuku_pretrain.launching import AnyLauncher, Local
 from bunbuku_pretrain.schedule import AnySchedule, Cosine
+from bunbuku_pretrain.spikes import AnySpikePolicy, Warn
 
 VOCABULARY_MULTIPLE = 128
 """Rows of the embedding come in multiples of this, as Megatron has them, so that tensor parallel ranks share evenly."""
@@ -77,6 +79,10 @@ class TrainConfig(Config):
     """Where the model is published on the way: after the first step that has seen so many tokens of this run."""
     milestone_interval_tokens: PositiveInt | None = None
     """Publishes the model each time so many more tokens have been seen."""
+    spikes: AnySpikePolicy = Warn()
+    """What becomes of a step whose loss or gradient is not a number, or far from what is usual."""
+    skip_steps: tuple[tuple[PositiveInt, PositiveInt], ...] = ()
+    """First and last steps to pass over: their text is left behind as if it had been trained on, nothing is updated."""
 
     @property
     def sequences_per_step(self) -> int:
@@ -108,6 +114,8 @@ class TrainConfig(Config):
             )
         if self.total_tokens < self.batch_tokens:
             raise ValueError(f"`total_tokens` {self.total_tokens} is less than `batch_tokens` {self.batch_tokens}")
+        if wrong := [(first, last) for first, last in self.skip_steps if first > last]:
+            raise ValueError(f"`skip_steps` {wrong[0]} ends before it begins")
         return self
 
 
@@ -135,6 +143,10 @@ class TrainRun(RunSettings):
     """Steps between two states that a killed run goes on from."""
     keep_checkpoints: PositiveInt = 2
     """States kept while running, the newest ones."""
+    keep_every_steps: PositiveInt | None = None
+    """Keeps the states of steps that are multiples of this, too, until the run is published."""
+    background_saving: bool = True
+    """Writes states while training goes on, from a copy in memory."""
     milestone_command: str | None = None
     """Shell command run on every milestone, its path in the environment as `MILESTONE`. Its failure is only noted."""
     milestone_timeout_seconds: PositiveFloat = 3600.0
@@ -143,6 +155,27 @@ class TrainRun(RunSettings):
     """Saves and stops after so long; the same command goes on later."""
     collective_timeout_seconds: PositiveFloat = 1800.0
     """How long a rank waits for the others before it gives up."""
+    step_timeout_seconds: PositiveFloat = 1800.0
+    """A rank that says nothing for so long is ended with all others, and the run restarted."""
+    save_timeout_seconds: PositiveFloat = 1800.0
+    """The same while a state is written."""
+    slow_step_factor: Annotated[float, Field(gt=1)] = 3.0
+    """A step that takes so many times the usual is noted."""
+    restarts: NonNegativeInt = 3
+    """How often, within `restart_window_seconds`, the ranks are started again after one died."""
+    restart_window_seconds: PositiveFloat = 3600.0
+    restart_delay_seconds: NonNegativeFloat = 1.0
+    """Wait before the first restart; twice as long before each further one."""
+    launcher: AnyLauncher = Local()
+    """Who starts the ranks."""
+    excluded_hosts: tuple[str, ...] = ()
+    """Hosts on which no rank is started."""
+    verify_tokens: Literal["sizes", "hashes"] = "sizes"
+    """Whether the token files are hashed before the ranks start, or only measured."""
+    required_processes: tuple[str, ...] = ()
+    """Names of processes without which nothing is started, such as a daemon that the network needs."""
+    expected_bandwidth_gb: PositiveFloat | None = None
+    """Gigabytes a second that ranks must sum over the network; measured before the first step if given."""
 
     @property
     def data_parallel(self) -> int:
@@ -153,6 +186,10 @@ class TrainRun(RunSettings):
         split = self.tensor_parallel * self.pipeline_parallel
         if self.ranks % split:
             raise ValueError(f"`ranks` {self.ranks} is not a multiple of tensor x pipeline parallel {split}")
+        if self.ranks % self.launcher.most_nodes:
+            raise ValueError(
+                f"`ranks` {self.ranks} is not a multiple of `launcher.most_nodes` {self.launcher.most_nodes}"
+            )
         return self
 
 

@@ -1,0 +1,53 @@
+"""Who starts the ranks of a run. A launcher is its settings."""
+
+from typing import Annotated, Literal, Self
+
+from bunbuku_contracts import RunSettings
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+
+class Local(RunSettings):
+    """The publisher starts all ranks itself, on its own machine."""
+
+    type: Literal["local"] = "local"
+
+    @property
+    def most_nodes(self) -> int:
+        return 1
+
+    @property
+    def least_nodes(self) -> int:
+        return 1
+
+
+class Elastic(RunSettings):
+    """An agent on every node starts the ranks there. When a node is lost, those of the others go on with fewer ranks.
+
+    The agents are torchrun's. They meet at a store that the publisher keeps, so that any of them can be lost.
+    """
+
+    type: Literal["torchrun"] = "torchrun"
+    agents: tuple[str, ...] = ("{agent}",)
+    """Shell commands, each of which starts one or more agents; `{agent}` stands for the program and its arguments. On
+    Slurm: `["srun --ntasks-per-node=1 --no-kill --kill-on-bad-exit=0 {agent}"]`."""
+    least_nodes: PositiveInt = 1
+    """Fewer nodes than this are waited for."""
+    most_nodes: PositiveInt = 1
+    """`ranks` over this is the number of ranks on a node."""
+    address: str | None = None
+    """Where the agents find the publisher; its host name if left out."""
+    node_restarts: NonNegativeInt = 3
+    """How often the agents start their ranks again before they give up."""
+    join_seconds: PositiveInt = 30
+    """How long more nodes are waited for when there are enough."""
+    program: Literal["torchrun", "ft_launcher"] = "torchrun"
+    """`ft_launcher` is that of nvidia-resiliency-ext, which must be installed: it also ends ranks that hang."""
+
+    @model_validator(mode="after")
+    def _nodes_are_a_range(self) -> Self:
+        if self.least_nodes > self.most_nodes:
+            raise ValueError(f"`least_nodes` {self.least_nodes} is more than `most_nodes` {self.most_nodes}")
+        return self
+
+
+AnyLauncher = Annotated[Local | Elastic, Field(discriminator="type")]
