@@ -3,21 +3,8 @@
 from typing import Annotated, Literal, Self
 
 from bunbuku_contracts import RunSettings
+from bunbuku_contracts.launch import Local, Srun
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
-
-
-class Local(RunSettings):
-    """The publisher starts all ranks itself, on its own machine."""
-
-    type: Literal["local"] = "local"
-
-    @property
-    def most_nodes(self) -> int:
-        return 1
-
-    @property
-    def least_nodes(self) -> int:
-        return 1
 
 
 class Elastic(RunSettings):
@@ -50,4 +37,4 @@ class Elastic(RunSettings):
         return self
 
 
-AnyLauncher = Annotated[Local | Elastic, Field(discriminator="type")]
+AnyLauncher = Annotated[Local | Srun | Elastic, Field(discriminator="type")]

@@ -7,10 +7,10 @@ state "after step n" has seen `n * batch_tokens` tokens.
 from typing import Annotated, Literal, Self
 
 from bunbuku_contracts import Architecture, BunbukuError, Config, RunSettings
-from bunbuku_contracts.launch import AnyLauncher, Local
+from bunbuku_contracts.launch import Local
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from bunbuku_pretrain.launching import AnyLauncher, Local
+from bunbuku_pretrain.launching import AnyLauncher, Elastic
 from bunbuku_pretrain.schedule import AnySchedule, Cosine
 from bunbuku_pretrain.spikes import AnySpikePolicy, Warn
 
@@ -125,7 +125,7 @@ class TrainRun(RunSettings):
     ranks: PositiveInt = 1
     """Processes in all."""
     launcher: AnyLauncher = Local()
-    """Where they run: on this machine, or on the nodes of a Slurm allocation."""
+    """Where they run: on this machine, on the nodes of a Slurm allocation, or under an agent of torchrun on each node."""
     tensor_parallel: PositiveInt = 1
     """Ranks that share every matrix."""
     pipeline_parallel: PositiveInt = 1
@@ -166,8 +166,6 @@ class TrainRun(RunSettings):
     restart_window_seconds: PositiveFloat = 3600.0
     restart_delay_seconds: NonNegativeFloat = 1.0
     """Wait before the first restart; twice as long before each further one."""
-    launcher: AnyLauncher = Local()
-    """Who starts the ranks."""
     excluded_hosts: tuple[str, ...] = ()
     """Hosts on which no rank is started."""
     verify_tokens: Literal["sizes", "hashes"] = "sizes"
@@ -186,10 +184,8 @@ class TrainRun(RunSettings):
         split = self.tensor_parallel * self.pipeline_parallel
         if self.ranks % split:
             raise ValueError(f"`ranks` {self.ranks} is not a multiple of tensor x pipeline parallel {split}")
-        if self.ranks % self.launcher.most_nodes:
-            raise ValueError(
-                f"`ranks` {self.ranks} is not a multiple of `launcher.most_nodes` {self.launcher.most_nodes}"
-            )
+        if isinstance(self.launcher, Elastic) and self.ranks % self.launcher.most_nodes:
+            raise ValueError(f"`ranks` {self.ranks} is not a multiple of `most_nodes` {self.launcher.most_nodes}")
         return self
 
 
