@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bunbuku_contracts import Config
-from pydantic import NonNegativeInt, PositiveInt, ValidationError
+from pydantic import PositiveInt, ValidationError
 
 
 class Detour(Config):
