@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from bunbuku_contracts import Artifact, ArtifactError, BunbukuError, Config, Corpus, Draft, Tokens, stage
+from bunbuku_contracts import Artifact, ArtifactError, Blend, BunbukuError, Config, Corpus, Draft, Tokens, stage
 from bunbuku_corpus import (
     BlendConfig,
     DedupConfig,
@@ -20,7 +20,7 @@ from bunbuku_corpus import (
     split,
 )
 from bunbuku_corpus.engine import EngineRun
-from bunbuku_corpus.mixing import Domain, Mixture, Plan, Size, plan
+from bunbuku_corpus.mixing import Domain, Mixture, Size, plan
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -187,7 +187,7 @@ def test_a_tokenized_mixture_is_planned(tmp_path: Path):
     mixed = mix(tmp_path / "mix", config, corpora)
     tokens = tokenize(tmp_path / "tokens", Config(), mixed)
     made = blend(tmp_path / "blend", BlendConfig(total_tokens=1000), mixed, tokens)
-    planned = Plan.model_validate_json((made.dir / "blend.json").read_bytes())
+    planned = Blend.model_validate_json((made.dir / "blend.json").read_bytes())
     assert [(one.name, one.tokens) for one in planned.stages] == [("a", 875), ("b", 125)]
     assert planned.stages[1].domains["wiki"].weight == 1 and planned.stages[1].domains["web"].tokens == 0
     assert made.manifest.metrics["epochs.web"] == pytest.approx(750 / mixed.manifest.metrics["web.characters"])

@@ -2,6 +2,7 @@
 
 from bunbuku_contracts.architecture import Architecture, Experts, RouterNormalization
 from bunbuku_contracts.artifact import Artifact, load
+from bunbuku_contracts.blends import Blend, BlendShare, BlendStage
 from bunbuku_contracts.draft import Draft
 from bunbuku_contracts.errors import ArtifactError, BunbukuError, ConfigError, RecipeDrift, Unfinished
 from bunbuku_contracts.kinds import Checkpoint, Classifier, Corpus, Dialogues, Preferences, Report, Tokenizer, Tokens
@@ -15,6 +16,9 @@ __all__ = [
     "Architecture",
     "Artifact",
     "ArtifactError",
+    "Blend",
+    "BlendShare",
+    "BlendStage",
     "BunbukuError",
     "Checkpoint",
     "Classifier",

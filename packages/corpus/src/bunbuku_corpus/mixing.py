@@ -12,7 +12,7 @@ from typing import Self
 
 import numpy as np
 import pyarrow as pa
-from bunbuku_contracts import BunbukuError, Config
+from bunbuku_contracts import Blend, BlendShare, BlendStage, BunbukuError, Config
 from bunbuku_contracts.manifest import Frozen
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
@@ -161,37 +161,7 @@ class Mixture(Frozen):
         return cls(stages=stages, domains=shares)
 
 
-class PlannedDomain(Frozen):
-    """A domain in one stage."""
-
-    weight: float
-    """Share of the stage's tokens."""
-    tokens: int
-    epochs: float
-    """How often the domain is read in this stage."""
-
-
-class PlannedStage(Frozen):
-    """One stage of the training."""
-
-    name: str
-    tokens: int
-    domains: dict[str, PlannedDomain]
-
-
-class Plan(Frozen):
-    """How many tokens of which domain are read when."""
-
-    stages: tuple[PlannedStage, ...]
-    epochs: dict[str, float]
-    """How often each domain is read in all stages together."""
-
-    @property
-    def tokens(self) -> int:
-        return sum(stage.tokens for stage in self.stages)
-
-
-def plan(mixture: Mixture, tokens: Mapping[str, int], total_tokens: int) -> Plan:
+def plan(mixture: Mixture, tokens: Mapping[str, int], total_tokens: int) -> Blend:
     """A training of so many tokens.
 
     Args:
@@ -213,7 +183,7 @@ def plan(mixture: Mixture, tokens: Mapping[str, int], total_tokens: int) -> Plan
             )
     stages = tuple(_planned(mixture, tokens, total_tokens, at) for at in range(len(mixture.stages)))
     epochs = {name: sum(stage.domains[name].epochs for stage in stages) for name in mixture.domains}
-    return Plan(stages=stages, epochs=epochs)
+    return Blend(stages=stages, epochs=epochs)
 
 
 def _most(mixture: Mixture, tokens: Mapping[str, int]) -> int:
@@ -221,15 +191,15 @@ def _most(mixture: Mixture, tokens: Mapping[str, int]) -> int:
     return int(min(share.max_epochs * tokens[name] / share.weight for name, share in mixture.domains.items()))
 
 
-def _planned(mixture: Mixture, tokens: Mapping[str, int], total_tokens: int, at: int) -> PlannedStage:
+def _planned(mixture: Mixture, tokens: Mapping[str, int], total_tokens: int, at: int) -> BlendStage:
     shares = {name: share.stages[at] for name, share in mixture.domains.items()}
     whole = sum(shares.values())
     read = {name: round(share * total_tokens) for name, share in shares.items()}
-    return PlannedStage(
+    return BlendStage(
         name=mixture.stages[at],
         tokens=sum(read.values()),
         domains={
-            name: PlannedDomain(
+            name: BlendShare(
                 weight=share / whole if whole else 0.0, tokens=read[name], epochs=read[name] / tokens[name]
             )
             for name, share in shares.items()

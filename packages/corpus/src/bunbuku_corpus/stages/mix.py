@@ -10,6 +10,7 @@ import pyarrow as pa
 from bunbuku_contracts import (
     Artifact,
     ArtifactError,
+    Blend,
     BunbukuError,
     Config,
     Corpus,
@@ -25,7 +26,7 @@ from pydantic import PositiveInt, model_validator
 
 from bunbuku_corpus.arrow import compute
 from bunbuku_corpus.engine import EngineRun, open_engine
-from bunbuku_corpus.mixing import CORPUS, DOMAIN, Assign, Domain, Mixture, Plan, Rehydration, Size, plan
+from bunbuku_corpus.mixing import CORPUS, DOMAIN, Assign, Domain, Mixture, Rehydration, Size, plan
 from bunbuku_corpus.shards import NUMBER, RowGroup, row_groups
 from bunbuku_corpus.writing import DATA, Shard, by_shard, count_rows
 
@@ -214,7 +215,7 @@ def _write_mixture(draft: Draft, mixture: Mixture) -> None:
     write_sections(draft, [Section(title="Mixture", tables=(Table(columns=columns, rows=rows, caption=caption),))])
 
 
-def _planned_section(planned: Plan, counts: Counter[str]) -> Section:
+def _planned_section(planned: Blend, counts: Counter[str]) -> Section:
     rows = tuple(
         (stage.name, name, round(one.weight, 4), one.tokens, round(one.epochs, 3))
         for stage in planned.stages
