@@ -10,11 +10,28 @@ are of the run as it went, and nothing is ever dropped from them. Times are in h
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from bunbuku_contracts import Config
-from pydantic import NonNegativeFloat, NonNegativeInt, ValidationError
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+
+
+class Watch(Config):
+    """How closely a run is looked at. None of it changes what is trained."""
+
+    statistics_interval_steps: PositiveInt = 20
+    """Steps between two looks at every layer's gradients, activations and moments."""
+    page_interval_seconds: PositiveFloat = 20.0
+    """Seconds between two drawings of `log/run.html`; it waits longer where drawing takes more than a 20th of that."""
+    device_peak_tflops: PositiveFloat | None = None
+    """What one device could compute, in 10^12 operations a second and the number format trained in: gives the MFU."""
+    sample_prompts: tuple[str, ...] = ()
+    """Texts that the model goes on with whenever it is validated, always with its likeliest token."""
+    sample_tokens: PositiveInt = 48
+    """How far it goes on."""
+    wandb_project: str | None = None
+    """Project of Weights & Biases to log to as well. Needs `bunbuku-pretrain[wandb]`; its own environment variables hold."""
 
 
 class Observation(Config):
@@ -80,7 +97,7 @@ class Evaluation(Observation):
     status: int
     """Exit status of the command; not 0 if it failed."""
     seconds: NonNegativeFloat
-    metrics: dict[str, float] = {}
+    metrics: Mapping[str, float] = Field(default_factory=dict)
 
 
 def statistics_file(scratch: Path) -> Path:

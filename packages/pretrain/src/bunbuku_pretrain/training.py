@@ -11,6 +11,7 @@ from bunbuku_contracts.launch import Local
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from bunbuku_pretrain.launching import AnyLauncher, Elastic
+from bunbuku_pretrain.observations import Watch
 from bunbuku_pretrain.schedule import AnySchedule, Cosine
 from bunbuku_pretrain.spikes import AnySpikePolicy, Warn
 
@@ -155,6 +156,8 @@ class TrainRun(RunSettings):
     """Saves and stops after so long; the same command goes on later."""
     collective_timeout_seconds: PositiveFloat = 1800.0
     """How long a rank waits for the others before it gives up."""
+    watch: Watch = Watch()
+    """How closely the run is looked at."""
     step_timeout_seconds: PositiveFloat = 1800.0
     """A rank that says nothing for so long is ended with all others, and the run restarted."""
     save_timeout_seconds: PositiveFloat = 1800.0

@@ -26,6 +26,7 @@ from bunbuku_pretrain.mcore.feeding import Batch, Feed
 from bunbuku_pretrain.mcore.mixture import MixtureMeter
 from bunbuku_pretrain.mcore.model import build
 from bunbuku_pretrain.mcore.runtime import Runtime, started
+from bunbuku_pretrain.mcore.statistics import StatisticsMeter
 from bunbuku_pretrain.mcore.weights import fill
 from bunbuku_pretrain.sources import HuggingFaceFolder, RandomWeights, Source
 
@@ -58,6 +59,7 @@ class Trainer:
             checkpoint.load(job.resume, model=model, optimizer=self.optimizer)
         elif job.start is not None and job.start.format == "megatron":
             checkpoint.load(job.start.folder, model=model, optimizer=None)
+        self.statistics = StatisticsMeter(model, self.optimizer, job, runtime)
         self.mixture = MixtureMeter.of(model, job.architecture, runtime)
         self.feed = Feed(job, runtime)
         self.forward_backward: Callable[..., list[dict[str, torch.Tensor]]] = get_forward_backward_func()
@@ -83,6 +85,7 @@ class Trainer:
         step = self.course.step(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = step.learning_rate
+        self.statistics.begin(self.step)
         self.model.train()
         self.model.zero_grad_buffer()
         self.optimizer.zero_grad()
@@ -91,6 +94,7 @@ class Trainer:
         _insist_on_finite(step, "loss", loss)
         _, norm, _ = self.optimizer.step()
         _insist_on_finite(step, "gradient norm", float(norm))
+        self.statistics.write(self.step, step.tokens, float(norm))
         return StepRecord(
             step=self.step,
             tokens=step.tokens,

@@ -7,6 +7,7 @@ installed; the same code then trains on one laptop core and on a cluster.
 import datetime
 import logging
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,19 @@ class Runtime:
         if self.world > 1:
             dist.all_reduce(value)
         return value
+
+    def largest(self, value: torch.Tensor) -> torch.Tensor:
+        """The largest of each number over all ranks, on every rank."""
+        if self.world > 1:
+            dist.all_reduce(value, op=dist.ReduceOp.MAX)
+        return value
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """Most memory that this rank has had so far: of its GPU, or of the process where there is none."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 
     def wait(self) -> None:
         """Return when every rank has come here."""
