@@ -5,6 +5,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 import pytest
@@ -287,9 +288,9 @@ def test_every_text_is_analyzed_once_by_one_analyzer(monkeypatch: pytest.MonkeyP
     analyzed: list[str] = []
     analyze = words_module.analyze
 
-    def counting(text: str, analyzer: words_module.Analyzer) -> words_module.Analysis:
+    def counting(text: str, analyzer: words_module.Analyzer, *, nouns: bool) -> words_module.Analysis:
         analyzed.append(text)
-        return analyze(text, analyzer)
+        return analyze(text, analyzer, nouns=nouns)
 
     monkeypatch.setattr("bunbuku_corpus.texts.analyze", counting)
     texts = ["猫が魚を食べた。", "犬が庭を走った。"]
@@ -306,16 +307,42 @@ def test_a_long_text_is_analyzed_in_pieces_that_join_to_it(analyzer: words_modul
     assert "".join(words_module.pieces(text)) == text
     assert all(len(piece.encode()) <= words_module.MAX_BYTES for piece in words_module.pieces(text))
     analysis = words_module.analyze(text, analyzer)
-    ends = [start + chars for start, chars in zip(analysis.starts, analysis.chars, strict=True)]
-    assert analysis.starts == [0, *ends[:-1]] and ends[-1] == len(text)
+    ends = (analysis.starts + analysis.chars).tolist()
+    assert analysis.starts.tolist() == [0, *ends[:-1]] and ends[-1] == len(text)
 
 
-def test_words_are_what_sudachi_says_when_it_looks_everything_up():
+_PIECES = st.sampled_from(
+    [
+        "国家公務員は",
+        "食べ過ぎました",
+        "2,000円と",
+        "61.2％",
+        "二〇二四年",
+        "…",
+        "　",
+        " ",
+        "  ",
+        "\n\n",
+        "New York",
+        "PyTorch",
+    ]
+)
+
+
+@settings(max_examples=200)
+@given(st.lists(_PIECES | st.text(max_size=3), max_size=12).map("".join))
+def test_words_are_what_sudachi_says_when_it_looks_everything_up(text: str):
+    # Every field is looked up there, and white space and words of no characters are left out, as spaCy and datatrove do.
+    expected = [len(one) for word in _whole_sudachi()(text) if (one := word.surface()).strip()]
+    assert Texts([text]).words("sudachi").chars.tolist() == expected
+
+
+@cache
+def _whole_sudachi():
     from sudachipy import Dictionary, SplitMode
 
-    text = "国家公務員は、食べ過ぎました。外国人参政権 2024年 PyTorchを使う　選挙管理委員会"
-    whole = Dictionary(dict="core").tokenizer(mode=SplitMode.A).tokenize(text)
-    expected = [(word.begin(), word.end()) for word in whole if word.surface().strip()]
-    found = words_module.analyze(text, "sudachi")
-    assert [(start, start + chars) for start, chars in zip(found.starts, found.chars, strict=True)] == expected
-    assert len(expected) > 15
+    return Dictionary(dict="core").tokenizer(mode=SplitMode.A).tokenize
+
+
+def test_a_number_is_one_word_and_an_ellipsis_too():
+    assert Texts(["2,000円…"]).words("sudachi").chars.tolist() == [5, 1, 1]

@@ -4,7 +4,12 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from bunbuku_corpus.characters import KANA as KANA_CLASSES
+from bunbuku_corpus.characters import LETTERS, Class, classes
 from bunbuku_corpus.document import UNDETERMINED
+from bunbuku_corpus.ngrams import codepoints
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
@@ -46,9 +51,10 @@ def identify(text: str) -> str:
     'und'
     """
     part = sample(text)
-    letters = sum(map(str.isalpha, part))
+    counts = np.bincount(classes(codepoints(part)), minlength=len(Class))
+    letters = int(counts[list(LETTERS)].sum())
     if not letters:
         return UNDETERMINED
-    if len(KANA.findall(part)) >= _JAPANESE_KANA * letters:
+    if counts[list(KANA_CLASSES)].sum() >= _JAPANESE_KANA * letters:
         return "ja"
     return str(_identifier().classify(part)[0])

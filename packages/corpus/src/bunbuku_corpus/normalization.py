@@ -85,7 +85,7 @@ def normalize(text: str, how: Normalization, changes: Changes) -> str:
     changes.documents += result != text
     if not unicodedata.is_normalized("NFKC", result):
         changes.foldable_documents += 1
-        changes.foldable.update({char: n for char, n in Counter(result).items() if fold(char) != char})
+        changes.foldable.update({char: result.count(char) for char in set(result) if fold(char) != char})
     return result
 
 

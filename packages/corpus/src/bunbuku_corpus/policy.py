@@ -71,13 +71,14 @@ def measures_of(filters: Iterable[Filter]) -> dict[str, Measure]:
 
 def measured(texts: Texts, measures: Mapping[str, Measure]) -> dict[str, Values]:
     """The texts' values, by the measures' names."""
-    # In the order of their names short n-grams come before longer ones of the same kind, which they make cheap.
+    # Short n-grams come before longer ones of the same kind, which they make cheap, and first of all what wants to know
+    # which words are nouns, so that texts are analyzed once.
     return {name: measures[name].of(texts) for name in sorted(measures, key=_short_first)}
 
 
-def _short_first(name: str) -> tuple[int, str]:
+def _short_first(name: str) -> tuple[bool, int, str]:
     number = name.rpartition("_")[2]
-    return (int(number) if number.isdecimal() else 0), name
+    return not name.startswith("noun_ratio"), (int(number) if number.isdecimal() else 0), name
 
 
 def objections(filters: Sequence[Filter], values: Mapping[str, Values], languages: Sequence[str]) -> Mask:

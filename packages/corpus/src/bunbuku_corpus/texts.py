@@ -7,7 +7,6 @@ once, and a morphological analysis, if any measure wants one, is made once.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ LONGEST = 1_000_000
 """Characters of a text that are looked at, so that one dump in a batch costs no more memory than a batch does."""
 _NEWLINE = ord("\n")
 _ASCII_TERMINATORS = (ord("!"), ord("?"))
+_NO_PLACES: Places = np.empty(0, np.int64)
 _MARKS = (Class.OTHER, Class.TOTEN, Class.KUTEN, Class.REPLACEMENT)
 
 
@@ -66,8 +66,8 @@ class Words(NamedTuple):
     items: Items[np.uint64]
     """A hash of each word."""
     chars: Places
-    nouns: Mask
-    """Which are nouns or symbols to the analyzer."""
+    nouns: Mask | None
+    """Which are nouns or symbols to the analyzer, if that was asked for."""
     letters: Mask
     """Which have a letter."""
     symbols: Mask
@@ -199,27 +199,32 @@ class Texts:
         """The texts as words are looked for in them."""
         return [fold(text) for text in self.texts]
 
-    def words(self, analyzer: Analyzer) -> Words:
-        """The texts' words; every text is analyzed once, whoever asks how often."""
-        if analyzer not in self._words:
-            found = [analyze(text, analyzer) for text in self.texts]
-            self._words[analyzer] = self._as_words(found)
-        return self._words[analyzer]
+    def words(self, analyzer: Analyzer, *, nouns: bool = False) -> Words:
+        """The texts' words; every text is analyzed once, whoever asks how often. Who wants `nouns` asks first."""
+        known = self._words.get(analyzer)
+        if known is None or (nouns and known.nouns is None):
+            known = self._as_words([analyze(text, analyzer, nouns=nouns) for text in self.texts])
+            self._words[analyzer] = known
+        return known
 
     def _as_words(self, found: list[Analysis]) -> Words:
-        sizes = [len(one.chars) for one in found]
-        offsets = np.zeros(len(self) + 1, np.int64)
-        np.cumsum(sizes, out=offsets[1:])
-        chars = np.fromiter(chain.from_iterable(one.chars for one in found), np.int64, offsets[-1])
-        starts = np.fromiter(chain.from_iterable(one.starts for one in found), np.int64, offsets[-1])
-        starts += np.repeat(self.characters.offsets[:-1], sizes)
-        ends = starts + chars
-        letters = np.concatenate(([0], np.cumsum(np.isin(self.kinds, LETTERS))))
-        marks = np.concatenate(([0], np.cumsum(np.isin(self.kinds, _MARKS))))
+        begin = np.repeat(self.characters.offsets[:-1], [len(one.starts) for one in found])
+        starts = begin + np.concatenate([_NO_PLACES, *(one.starts for one in found)])
+        ends = starts + np.concatenate([_NO_PLACES, *(one.chars for one in found)])
+        visible = self._before(self.kinds != Class.SPACE)
+        words = visible[ends] > visible[starts]
+        starts, ends = starts[words], ends[words]
+        letters = self._before(np.isin(self.kinds, LETTERS))
+        marks = self._before(np.isin(self.kinds, _MARKS))
+        nouns = [one.nouns for one in found if one.nouns is not None]
         return Words(
-            items=Items(self.characters.hashes(starts, ends), offsets),
-            chars=chars,
-            nouns=np.fromiter(chain.from_iterable(one.nouns for one in found), np.bool_, offsets[-1]),
+            items=Items(self.characters.hashes(starts, ends), np.searchsorted(starts, self.characters.offsets)),
+            chars=ends - starts,
+            nouns=np.concatenate(nouns)[words] if nouns else None,
             letters=letters[ends] > letters[starts],
-            symbols=marks[ends] - marks[starts] == chars,
+            symbols=marks[ends] - marks[starts] == ends - starts,
         )
+
+    def _before(self, mask: Mask) -> Places:
+        """For how many characters before each place `mask` is true."""
+        return np.concatenate(([0], np.cumsum(mask)))

@@ -5,20 +5,21 @@ the slowest thing that can be done to a text here, so measures that need words s
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
+import numpy as np
 from bunbuku_contracts import BunbukuError
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from sudachipy import Morpheme
+from bunbuku_corpus.ngrams import codepoints
 
 type Analyzer = Literal["sudachi", "scripts"]
 
 MAX_BYTES = 40_000
 """Sudachi takes no more than 49,149 bytes at once; longer texts are cut at a line or sentence end."""
-_SPACE = re.compile(r"\s")
+_BETWEEN = ord(" ")
 _BREAK = re.compile(r"[\n。！？]")
 _SCRIPTS = re.compile(
     r"(?P<other>[ぁ-ゖ]+|[a-zA-Zａ-ｚＡ-Ｚ]+)|(?P<noun>[ァ-ヺー]+|[々〇〻\u3400-\u9fff\uf900-\ufaff]+|[0-9０-９]+|[^\w\s])|\w"
@@ -27,69 +28,85 @@ _NOUNS = ("名詞", "代名詞", "記号", "補助記号")
 
 
 class Analysis(NamedTuple):
-    """The words of one text, white space left out."""
+    """The words of one text; white space between them may be among them."""
 
-    starts: list[int]
-    chars: list[int]
-    nouns: list[bool]
-    """Nouns and symbols."""
+    starts: NDArray[np.int64]
+    chars: NDArray[np.int64]
+    nouns: NDArray[np.bool_] | None
+    """Nouns and symbols, if they were asked for."""
 
 
-def analyze(text: str, analyzer: Analyzer) -> Analysis:
+def analyze(text: str, analyzer: Analyzer, *, nouns: bool = False) -> Analysis:
     """The text's words.
 
-    >>> analyze("新しいPCを買った。", "scripts").chars
+    >>> analyze("新しいPCを買った。", "scripts").chars.tolist()
     [1, 2, 2, 1, 1, 2, 1]
     """
-    return _by_script(text) if analyzer == "scripts" else _by_sudachi(text)
+    return _by_script(text) if analyzer == "scripts" else _by_sudachi(text, nouns=nouns)
 
 
 def _by_script(text: str) -> Analysis:
     found = list(_SCRIPTS.finditer(text))
-    return Analysis(
-        [one.start() for one in found],
-        [one.end() - one.start() for one in found],
-        [one["noun"] is not None for one in found],
-    )
+    starts = np.array([one.start() for one in found], np.int64)
+    ends = np.array([one.end() for one in found], np.int64)
+    return Analysis(starts, ends - starts, np.array([one["noun"] is not None for one in found], np.bool_))
 
 
-@cache
-def _sudachi() -> tuple[Callable[[str], Iterable["Morpheme"]], Callable[[int], bool]]:
+class _Sudachi:
     """A tokenizer, and what says whether a part of speech is a noun's: one for a process, since both take long to make."""
-    try:
-        from sudachipy import Dictionary, SplitMode
-    except ModuleNotFoundError as error:
-        hint = 'pip install "bunbuku-corpus[words]", or analyzer = "scripts"'
-        raise BunbukuError("a measure of words needs Sudachi, which is not installed", hint=hint) from error
-    dictionary = Dictionary(dict="core")
 
-    @cache
-    def is_noun(kind: int) -> bool:
-        return (dictionary.pos_of(kind) or ("",))[0] in _NOUNS
+    def __init__(self) -> None:
+        try:
+            from sudachipy import Dictionary, Morpheme, SplitMode
+        except ModuleNotFoundError as error:
+            hint = 'pip install "bunbuku-corpus[words]", or analyzer = "scripts"'
+            raise BunbukuError("a measure of words needs Sudachi, which is not installed", hint=hint) from error
+        self._dictionary = Dictionary(dict="core")
+        # Numbers such as 2,000 are joined to one word only if normalized forms are looked up; readings are not needed.
+        self._tokenizer = self._dictionary.tokenizer(mode=SplitMode.A, fields={"pos", "normalized_form"})
+        self._words = self._tokenizer.tokenize("")
+        self._end, self._kind = Morpheme.end, Morpheme.part_of_speech_id
+        self._nouns = np.zeros(0, np.bool_)
 
-    # Readings and dictionary forms are not looked up: that is two fifths of the time.
-    return dictionary.tokenizer(mode=SplitMode.A, fields={"pos"}).tokenize, is_noun
+    def cut(self, text: str, *, nouns: bool) -> Analysis:
+        """The text's words; they and the white space among them join to the text."""
+        words = self._tokenizer.tokenize(text, out=self._words)
+        if " " in text:
+            ends = np.fromiter(map(self._end, words), np.int64, len(words))
+        else:
+            # Written as one string with spaces, they need not be asked for their ends one by one.
+            spaces = np.flatnonzero(codepoints(str(words)) == _BETWEEN)
+            ends = np.append(spaces - np.arange(len(spaces)), len(text))[: len(words)]
+        starts = np.append(0, ends)[:-1]
+        kinds = np.fromiter(map(self._kind, words), np.int64, len(words)) if nouns else None
+        return Analysis(starts, ends - starts, None if kinds is None else self._are_nouns(kinds))
+
+    def _are_nouns(self, kinds: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether parts of speech are those of nouns and symbols."""
+        known = len(self._nouns)
+        if len(kinds) and (most := int(kinds.max())) >= known:
+            names = [(self._dictionary.pos_of(kind) or ("",))[0] for kind in range(known, most + 1)]
+            self._nouns = np.append(self._nouns, np.array([name in _NOUNS for name in names], np.bool_))
+        return self._nouns[kinds]
 
 
-def _by_sudachi(text: str) -> Analysis:
-    tokenize, is_noun = _sudachi()
-    ends: list[int] = []
-    kinds: list[int] = []
+_sudachi = cache(_Sudachi)
+
+
+def _by_sudachi(text: str, *, nouns: bool) -> Analysis:
+    sudachi = _sudachi()
+    found: list[Analysis] = []
     place = 0
-    for piece in pieces(text):
-        found = tokenize(piece)
-        ends += [place + word.end() for word in found]
-        kinds += [word.part_of_speech_id() for word in found]
+    for piece in pieces(text) if text else ("",):
+        one = sudachi.cut(piece, nouns=nouns)
+        found.append(one._replace(starts=one.starts + place))
         place += len(piece)
-    starts = [0, *ends[:-1]] if ends else []
-    spans = zip(starts, ends, kinds, strict=True)
-    if _SPACE.search(text):
-        spans = [span for span in spans if not text[span[0] : span[1]].isspace()]
-    kept = list(spans)
+    if len(found) == 1:
+        return found[0]
     return Analysis(
-        [start for start, _, _ in kept],
-        [end - start for start, end, _ in kept],
-        [is_noun(kind) for _, _, kind in kept],
+        np.concatenate([one.starts for one in found]),
+        np.concatenate([one.chars for one in found]),
+        np.concatenate([one.nouns for one in found if one.nouns is not None]) if nouns else None,
     )
 
 

@@ -18,6 +18,7 @@ from bunbuku_corpus.words import Analyzer
 
 
 class _OfWords(Measure):
+    revision: ClassVar[int] = 2
     analyzer: Analyzer = "sudachi"
 
     def words(self, texts: Texts) -> Words:
@@ -66,8 +67,9 @@ class NounRatio(_OfWords):
 
     @override
     def of(self, texts: Texts) -> Values:
-        words = self.words(texts)
-        return ratio(words.items.totals(words.nouns), words.items.sizes)
+        words = texts.words(self.analyzer, nouns=True)
+        nouns = np.zeros(len(texts), np.int64) if words.nouns is None else words.items.totals(words.nouns)
+        return ratio(nouns, words.items.sizes)
 
 
 class StopWordCount(_OfWords):
@@ -148,35 +150,32 @@ class RepeatedWordNgramRatio(_OfWords):
     def of(self, texts: Texts) -> Values:
         words = self.words(texts)
         grams = words.items.grams(self.n)
-        names = np.full(len(words.items.values), -1, np.int64)
         repeated = np.repeat(grams.lengths > 1, grams.lengths)
-        names[grams.places[repeated]] = grams.occurrences[repeated]
+        places, names = grams.places[repeated], grams.occurrences[repeated]
+        order = np.argsort(places)
+        starts = np.array(_greedy(places[order].tolist(), names[order].tolist(), self.n), np.int64)
         ends = np.concatenate(([0], np.cumsum(words.chars)))
-        chars = np.zeros(len(texts), np.int64)
-        for document in np.unique(grams.documents[grams.lengths > 1]):
-            begin, end = words.items.offsets[document], words.items.offsets[document + 1]
-            starts = begin + np.array(_greedy(names[begin:end].tolist(), self.n), np.int64)
-            chars[document] = (ends[starts + self.n] - ends[starts]).sum()
+        chars = np.bincount(words.items.documents[starts], ends[starts + self.n] - ends[starts], len(texts))
         return ratio(chars, texts.chars)
 
 
-def _greedy(names: list[int], n: int) -> list[int]:
-    """Where a repeated run begins that was met before; -1 names one that stands there once.
+def _greedy(places: list[int], names: list[int], n: int) -> list[int]:
+    """Which of the places begin a run of `n` that was met before, if what is found is skipped. A run's name is its document's.
 
-    >>> _greedy([7, 8, 7, 8, -1], 2)
+    >>> _greedy([0, 1, 2, 3], [7, 8, 7, 8], 2)
     [2]
     """
     met: set[int] = set()
     found: list[int] = []
-    place = 0
-    while place < len(names):
-        if names[place] in met:
-            found.append(place)
-            place += n
+    behind = 0
+    for place, name in zip(places, names, strict=True):
+        if place < behind:
             continue
-        if names[place] >= 0:
-            met.add(names[place])
-        place += 1
+        if name in met:
+            found.append(place)
+            behind = place + n
+        else:
+            met.add(name)
     return found
 
 
