@@ -8,6 +8,7 @@ A *launcher* says where ranks are started: on this machine, or as tasks of a Slu
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -39,6 +40,14 @@ class Process:
     command: Sequence[str]
     log: Path
     env: Mapping[str, str] = field(default_factory=dict[str, str])
+    blames: re.Pattern[str] | None = None
+    """What in its log names the number of the rank that failed first, if it starts ranks itself."""
+
+    @property
+    def telling_log(self) -> Path:
+        """The log that says why it failed."""
+        blamed = self.blames.search(_tail(self.log)) if self.blames else None
+        return self.log.with_name(f"rank-{blamed[1]}.log") if blamed else self.log
 
 
 class Local(RunSettings):
@@ -95,6 +104,7 @@ class Srun(RunSettings):
                 command=[*srun, *output, *self.options, *command],
                 log=log / "srun.log",
                 env={"MASTER_PORT": str(_free_port())},
+                blames=re.compile(r"error: \S+ tasks? (\d+)"),
             )
         ]
 
@@ -156,10 +166,8 @@ def run_ranks(
         first = next((at for at in failed if started[at].returncode != -signal.SIGTERM), failed[0])
         status = started[first].returncode
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        raise BunbukuError(
-            f"{processes[first].name} {how}:\n{_tail(processes[first].log)}",
-            hint=f"the whole log: {processes[first].log}",
-        )
+        log = processes[first].telling_log
+        raise BunbukuError(f"{processes[first].name} {how}:\n{_tail(log)}", hint=f"the whole log: {log}")
 
 
 def slurm_rank() -> None:
