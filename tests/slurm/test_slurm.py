@@ -1,0 +1,143 @@
+"""`runs/slurm` on a real cluster of two nodes: the ranks meet, and a job that is queued anew goes on."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import pytest
+from bunbuku_contracts import Checkpoint, load
+
+pytestmark = pytest.mark.xdist_group("slurm")
+
+SLURM = Path(__file__).parents[2] / "runs" / "slurm"
+TRAIN = """\
+sequence_length = 32
+batch_tokens = 256
+total_tokens = {tokens}
+optimizer = {{ learning_rate = 1e-2 }}
+
+[model]
+layers = 2
+hidden_size = 32
+ffn_size = 48
+heads = 4
+kv_heads = 2
+"""
+RUN = """\
+ranks = 2
+launcher = {{ type = "{launcher}"{more} }}
+device = "cpu"
+distributed_optimizer = true
+checkpoint_interval_steps = 10
+{limit}
+"""
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tokens, a tokenizer and configs."""
+    folder = tmp_path_factory.mktemp("training")
+    who, where = (
+        ("狸", "和尚", "殿様", "村人", "旅人", "大工", "医者", "作家"),
+        ("寺で", "山で", "町で", "橋で", "川で", "家で"),
+    )
+    what = ("お茶を飲んだ。", "綱を渡った。", "歌をうたった。", "本を読んだ。", "火をおこした。", "手紙を書いた。")
+    rows = [{"text": f"{a}は{b}{c}"} for a, b, c in product(who, where, what)]
+    (folder / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "gather.toml").write_text('[[sources]]\ntype = "jsonl"\nlicence = "CC0-1.0"\nlanguage = "ja"\n')
+    short, long = 30 * 256, 400 * 256
+    (folder / "train.toml").write_text(TRAIN.format(tokens=short))
+    (folder / "longer.toml").write_text(TRAIN.format(tokens=long))
+    srun = ", ranks_per_node = 1"
+    (folder / "here.toml").write_text(RUN.format(launcher="local", more="", limit=""))
+    (folder / "cluster.toml").write_text(RUN.format(launcher="srun", more=srun, limit=""))
+    (folder / "limited.toml").write_text(RUN.format(launcher="srun", more=srun, limit="time_limit_seconds = 0.5"))
+    for command in (
+        "bunbuku-corpus gather gather.toml --source texts.jsonl --out corpus",
+        "bunbuku-tokenizer train --set vocab_size=640 --set required_characters=kana --corpus corpus --out tokenizer",
+        "bunbuku-pretrain tokenize --corpus corpus --tokenizer tokenizer --out tokens",
+    ):
+        subprocess.run(command.split(), cwd=folder, env=with_tools({}), check=True, capture_output=True)
+    return folder
+
+
+def with_tools(environment: dict[str, str]) -> dict[str, str]:
+    return {
+        **os.environ,
+        **environment,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def arguments(config: str, run: str, out: str) -> list[str]:
+    return [config, "--run", run, "--tokens", "tokens", "--tokenizer", "tokenizer", "--out", out]
+
+
+def submit(folder: Path, slurm: dict[str, str], *given: str) -> str:
+    size = ["--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=0", "--time=10", "--parsable"]
+    command = ["sbatch", *size, str(SLURM / "train.sbatch"), *given]
+    done = subprocess.run(command, cwd=folder, env=with_tools(slurm), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def state(job: str, slurm: dict[str, str]) -> dict[str, str]:
+    done = subprocess.run(["scontrol", "show", "job", "-o", job], env=slurm, capture_output=True, text=True, check=True)
+    return dict(word.partition("=")[::2] for word in done.stdout.split())
+
+
+def wait(until: Callable[[], bool], what: str, seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.5)
+
+
+def finish(job: str, folder: Path, slurm: dict[str, str]) -> str:
+    """What the job said; it has to have succeeded."""
+    wait(lambda: state(job, slurm)["JobState"] in {"COMPLETED", "FAILED", "CANCELLED"}, f"{job} does not end")
+    said = (folder / f"bunbuku-train-{job}.log").read_text()
+    assert state(job, slurm)["JobState"] == "COMPLETED", said
+    return said
+
+
+def test_two_nodes_train_what_two_processes_of_one_machine_train(folder: Path, slurm: dict[str, str]) -> None:
+    finish(submit(folder, slurm, *arguments("train.toml", "cluster.toml", "on-two-nodes")), folder, slurm)
+    here = ["bunbuku-pretrain", "train", *arguments("train.toml", "here.toml", "here")]
+    subprocess.run(here, cwd=folder, env=with_tools({}), check=True, capture_output=True)
+    trained, expected = (load(folder / name, Checkpoint) for name in ("on-two-nodes", "here"))
+    assert trained.content == expected.content
+    assert (trained.dir / "log" / "rank-1.log").is_file()
+
+
+def test_a_requeued_job_goes_on_from_its_last_state(folder: Path, slurm: dict[str, str]) -> None:
+    job = submit(folder, slurm, *arguments("longer.toml", "cluster.toml", "requeued"))
+    wait(lambda: any(folder.glob(".requeued.*.scratch/states/step-*")), "no state is saved")
+    subprocess.run(["scontrol", "requeue", job], env=slurm, check=True)
+    wait(lambda: state(job, slurm)["Restarts"] == "1", "it is not queued anew")
+    finish(job, folder, slurm)
+    steps = load(folder / "requeued", Checkpoint)
+    assert steps.spec.step == 400
+
+
+def test_a_training_at_its_time_limit_queues_itself_anew(folder: Path, slurm: dict[str, str]) -> None:
+    job = submit(folder, slurm, *arguments("longer.toml", "limited.toml", "limited"))
+    wait(lambda: int(state(job, slurm)["Restarts"]) >= 1, "it is not queued anew")
+    subprocess.run(["scancel", job], env=slurm, check=True)
+    said = (folder / f"bunbuku-train-{job}.log").read_text()
+    assert "stopped by `time_limit_seconds` 0.5" in said
+
+
+def test_outside_a_job_srun_is_refused(folder: Path) -> None:
+    command = ["bunbuku-pretrain", "train", *arguments("train.toml", "cluster.toml", "nowhere")]
+    environment = {name: value for name, value in with_tools({}).items() if not name.startswith("SLURM")}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "`launcher` is srun, and this is not a Slurm job" in " ".join(done.stderr.split())
+    assert not (folder / "nowhere").exists()
