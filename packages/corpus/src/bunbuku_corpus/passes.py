@@ -18,7 +18,7 @@ import pyarrow as pa
 from bunbuku_contracts import Artifact, Corpus, Draft
 
 from bunbuku_corpus.batches import bounded
-from bunbuku_corpus.document import COLUMNS, ROW_GROUP_CHARS, ROW_GROUP_DOCUMENTS
+from bunbuku_corpus.document import ROW_GROUP_CHARS, ROW_GROUP_DOCUMENTS
 from bunbuku_corpus.engine import EngineRun, open_engine
 from bunbuku_corpus.shards import NUMBER, RowGroup, read_arrow, row_groups, write_arrow
 from bunbuku_corpus.writing import DATA, Shard, by_shard, count_rows
@@ -45,8 +45,6 @@ def passed[T: Tally](
     work: Work[T],
     tally: T,
     run: EngineRun,
-    *,
-    needed: tuple[str, ...] = COLUMNS,
 ) -> T:
     """Work through a corpus into the draft; gives the tally with everything added to it.
 
@@ -56,9 +54,8 @@ def passed[T: Tally](
         work: What is done to each batch, whichever process does it.
         tally: An empty one.
         run: Where it is done.
-        needed: Columns that every shard must have.
     """
-    groups = row_groups(corpus, needed=needed)
+    groups = row_groups(corpus)
     do, write = _Do(work, draft.scratch / "done"), _Write(draft.scratch / "done", draft.dir)
     total = sum(group.rows for group in groups)
     with open_engine(run, draft.scratch) as engine:

@@ -16,6 +16,7 @@ from bunbuku_contracts import Artifact, Corpus
 from numpy.typing import NDArray
 
 from bunbuku_corpus.batches import open_shard
+from bunbuku_corpus.document import COLUMNS
 from bunbuku_corpus.spill import one_batch
 
 NUMBER = "number"
@@ -55,7 +56,7 @@ def row_groups(
     first: int = 0,
     place: int = 0,
     columns: Sequence[str] = (),
-    needed: Sequence[str] = ("id",),
+    needed: Sequence[str] = COLUMNS,
 ) -> list[RowGroup]:
     """The row groups of a part, numbered from `place`, their documents from `first`.
 

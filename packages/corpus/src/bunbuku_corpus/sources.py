@@ -8,7 +8,6 @@ of their names, lines and rows in theirs.
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -180,6 +179,25 @@ def _json_object(line: bytes, place: str, max_bytes: int) -> dict[str, Any]:
     return cast(dict[str, Any], value)
 
 
+def _numbered(batches: Iterable[pa.RecordBatch], path: Path) -> Iterator[Row]:
+    number = 1
+    for batch in batches:
+        try:
+            rows = batch.to_pylist()
+        except UnicodeDecodeError:
+            rows = (_decoded(batch.slice(at, 1), f"{path}:{number + at}") for at in range(batch.num_rows))
+        yield from (Row(f"{path}:{at}", values) for at, values in enumerate(rows, number))
+        number += batch.num_rows
+
+
+def _decoded(row: pa.RecordBatch, place: str) -> dict[str, Any]:
+    try:
+        return row.to_pylist()[0]
+    except UnicodeDecodeError as error:
+        hint = "whatever wrote the file said that it is: write that row anew, or leave it out"
+        raise BunbukuError(f"{place} is not UTF-8: {error.reason} at byte {error.start}", hint=hint) from error
+
+
 def _parquet_rows(path: Path, fields: Fields) -> Iterator[Row]:
     wanted = {key.partition(".")[0] for key in fields.model_dump().values()} | set(fields.model_dump().values())
     try:
@@ -188,7 +206,6 @@ def _parquet_rows(path: Path, fields: Fields) -> Iterator[Row]:
             # A row that lacks a field is complained of with the names that there are: read one column at least.
             columns = [name for name in names if name in wanted] or names[:1]
             batches = table.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
-            rows = chain.from_iterable(batch.to_pylist() for batch in batches)
-            yield from (Row(f"{path}:{number}", values) for number, values in enumerate(rows, 1))
+            yield from _numbered(batches, path)
     except (pa.ArrowException, OSError) as error:
         raise BunbukuError(f"{path} does not read as Parquet: {error}", hint="write the file anew") from error

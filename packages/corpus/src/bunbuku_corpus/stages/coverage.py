@@ -71,7 +71,7 @@ def coverage(
     tally = Coverages(read_facts(facts), config)
     cluster = config.cluster if config.cluster in columns_of(corpus) else None
     columns = (*COLUMNS, cluster) if cluster and cluster not in COLUMNS else COLUMNS
-    shards = by_shard(row_groups(corpus, columns=columns, needed=COLUMNS))
+    shards = by_shard(row_groups(corpus, columns=columns))
     with open_engine(run, draft.scratch) as engine:
         work = engine.each(_Count(tuple(one.fact for one in tally.found), config, cluster), shards)
         for some in draft.track(work, unit="shards", total=len(shards)):

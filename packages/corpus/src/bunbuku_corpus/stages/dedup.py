@@ -117,7 +117,7 @@ def _sources(corpus: Artifact[Corpus], against: list[Artifact[Corpus]], what: De
         signed, step = renumbered(groups, place), Sign(what.near, what.rule, old=True)
         if INDEX in earlier.manifest.parts and earlier.part in (None, "data") and what.near:
             _refuse_other_settings(earlier, what.near)
-            signed, step = row_groups(earlier, INDEX, first=old, place=place), Adopt()
+            signed, step = row_groups(earlier, INDEX, first=old, place=place, needed=("id", "digest")), Adopt()
         sources.signing.append((step, signed))
         sources.texts.extend(groups)
         place += len(signed)
