@@ -369,11 +369,11 @@ def test_a_line_of_two_hundred_megabytes_goes_through_every_stage(tmp_path: Path
 
 def peak_bytes(call: list[str]) -> int:
     """The most memory that a command has held."""
-    run = subprocess.Popen(call, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    assert run.stderr is not None
-    said = run.stderr.read().decode()
-    _, status, used = os.wait4(run.pid, 0)
-    run.returncode = os.waitstatus_to_exitcode(status)
+    with subprocess.Popen(call, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as run:
+        assert run.stderr is not None
+        said = run.stderr.read().decode()
+        _, status, used = os.wait4(run.pid, 0)
+        run.returncode = os.waitstatus_to_exitcode(status)
     assert run.returncode == 0, said
     assert isinstance(used, resource.struct_rusage)
     return used.ru_maxrss * 1024

@@ -2,21 +2,46 @@
 
 import json
 import logging
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from bunbuku_contracts import Artifact, BunbukuError, Corpus
-from bunbuku_corpus import DedupConfig, GatherConfig, MixConfig, ThinConfig, dedup, gather, mix, thin
+from bunbuku_contracts import Artifact, BunbukuError, Corpus, load
+from bunbuku_corpus import (
+    AnnotateConfig,
+    AnnotateRun,
+    CleanConfig,
+    CleanRun,
+    CoverageConfig,
+    DecideConfig,
+    DedupConfig,
+    ExtractConfig,
+    ExtractRun,
+    GatherConfig,
+    MixConfig,
+    SplitConfig,
+    ThinConfig,
+    annotate,
+    clean,
+    coverage,
+    decide,
+    dedup,
+    extract,
+    gather,
+    mix,
+    split,
+    thin,
+)
 from bunbuku_corpus.engine import EngineRun, open_engine
+from bunbuku_corpus.filters import TooShort
 from bunbuku_corpus.minhash import NearDuplicates
 
 pytest.importorskip("ray")
 
-RAY = EngineRun(engine="ray")
+RAY, EXTRACT = EngineRun(engine="ray"), ExtractRun(engine="ray")
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +97,38 @@ def test_two_nodes_make_the_same_bytes_as_this_process(two_nodes: None, tmp_path
         assert local.content == far.content and local.manifest.metrics == far.manifest.metrics
     local, far = (mix(tmp_path / f"mix-{run.engine}", MixConfig(), {"web": raw}, run=run) for run in (EngineRun(), RAY))
     assert local.content == far.content
+
+
+@pytest.mark.long
+def test_stages_that_look_at_each_document_make_the_same_bytes_on_two_nodes(
+    two_nodes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    raw = corpus_of(tmp_path, 400)
+    (tmp_path / "facts.jsonl").write_text('{"subject": "送料無料", "object": "お問い合わせ"}\n', encoding="utf-8")
+    monkeypatch.chdir(tmp_path)  # paths are relative: Ray's processes are elsewhere
+    raw = load(Path("raw"), Corpus)
+    annotated = annotate(Path("annotated"), AnnotateConfig(), raw)
+    runs: dict[str, Callable[[Path, Any], Artifact[Any]]] = {
+        "clean": lambda out, run: clean(out, CleanConfig(filters=(TooShort(),)), raw, run=CleanRun(**run)),
+        "annotate": lambda out, run: annotate(out, AnnotateConfig(), raw, run=AnnotateRun(**run)),
+        "decide": lambda out, run: decide(out, DecideConfig(filters=(TooShort(),)), annotated, run=EngineRun(**run)),
+        "split": lambda out, run: split(out, SplitConfig(validation=0.2, test=0.2), raw, run=EngineRun(**run)),
+        "coverage": lambda out, run: coverage(out, CoverageConfig(), raw, Path("facts.jsonl"), run=EngineRun(**run)),
+    }
+    for name, stage in runs.items():
+        local, far = (stage(Path(f"{name}-{run.get('engine')}"), run) for run in ({}, {"engine": "ray"}))
+        assert local.content == far.content and local.manifest.metrics == far.manifest.metrics, name
+
+
+@pytest.mark.long
+def test_pages_are_extracted_the_same_on_two_nodes(two_nodes: None, tmp_path: Path):
+    pytest.importorskip("resiliparse")
+    for n in range(30):
+        body = f"<html><body><article><p>{n}番目の頁である。{'今日は朝から雨が降っていた。' * 9}</p></article></body></html>"
+        (tmp_path / f"{n}.html").write_text(body, encoding="utf-8")
+    (tmp_path / "cut.html.gz").write_bytes(b"no gzip")
+    local, far = (extract(tmp_path / run.engine, ExtractConfig(), tmp_path, run=run) for run in (ExtractRun(), EXTRACT))
+    assert local.content == far.content and local.manifest.metrics["failed"] == 1
 
 
 @pytest.mark.long
