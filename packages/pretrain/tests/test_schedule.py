@@ -3,6 +3,7 @@ import math
 import pytest
 from bunbuku_contracts import BunbukuError
 from bunbuku_pretrain import AdamW, Constant, Cosine, Linear, ModelShape, TrainConfig, TrainRun, WarmupStableDecay
+from bunbuku_pretrain.course import Course
 from bunbuku_pretrain.training import check_layout
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,13 +49,13 @@ def training(**changes: object) -> TrainConfig:
 
 
 def test_a_run_has_as_many_steps_as_fit_into_its_tokens() -> None:
-    assert training().steps == 10
-    assert training(schedule=Linear()).learning_rate(10) == 0
+    assert Course(training()).steps == 10
+    assert Course(training(schedule=Linear())).step(10).learning_rate == 0
 
 
 def test_milestones_come_after_the_step_that_has_seen_their_tokens_and_never_last() -> None:
     config = training(milestone_tokens=(1, 256, 257, 2560), milestone_interval_tokens=1000)
-    assert config.milestone_steps == (1, 2, 4, 8)
+    assert Course(config).milestone_steps == (1, 2, 4, 8)
 
 
 def test_numbers_that_do_not_fit_are_refused_with_both_values() -> None:
@@ -81,4 +82,4 @@ def test_a_layout_that_cannot_hold_the_model_is_refused_before_it_starts(setting
     config = training()
     assert config.model is not None
     with pytest.raises(BunbukuError, match=message):
-        check_layout(config, settings, config.model.architecture(vocabulary=200, sequence_length=32))
+        check_layout(Course(config), settings, config.model.architecture(vocabulary=200, sequence_length=32))

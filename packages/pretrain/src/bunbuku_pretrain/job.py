@@ -18,6 +18,7 @@ from bunbuku_contracts import Architecture, Config
 from pydantic import NonNegativeFloat, NonNegativeInt, ValidationError
 
 from bunbuku_pretrain import observations
+from bunbuku_pretrain.course import Course
 from bunbuku_pretrain.training import TrainConfig, TrainRun
 
 STATE = "state.json"
@@ -49,6 +50,10 @@ class Job(Config):
     """Those that are still to be saved."""
     scratch: Path
 
+    @property
+    def course(self) -> Course:
+        return Course(self.config)
+
 
 class TrainState(Config):
     """Where in a run a state is. Everything else is in Megatron's files, or follows from the config."""
@@ -77,6 +82,8 @@ class StepRecord(Config):
 
     step: NonNegativeInt
     tokens: NonNegativeInt
+    batch_tokens: NonNegativeInt = 0
+    """Tokens of this step alone."""
     loss: float | None = None
     gradient_norm: float | None = None
     learning_rate: float | None = None

@@ -16,7 +16,7 @@ MOST_POINTS = 400
 """A curve with more steps shows means over neighbours."""
 
 
-def metrics(history: Sequence[StepRecord], *, batch_tokens: int) -> dict[str, float]:
+def metrics(history: Sequence[StepRecord]) -> dict[str, float]:
     """The numbers for the manifest."""
     steps = [record for record in history if record.step]
     validated = [record.validation_loss for record in history if record.validation_loss is not None]
@@ -26,7 +26,7 @@ def metrics(history: Sequence[StepRecord], *, batch_tokens: int) -> dict[str, fl
         "tokens": float(last.tokens),
         "train.loss": fmean(_present(steps[-LAST_STEPS:], lambda record: record.loss)),
         "train.gradient_norm": fmean(_present(steps[-LAST_STEPS:], lambda record: record.gradient_norm)),
-        "train.tokens_per_second": batch_tokens / median(record.seconds for record in steps),
+        "train.tokens_per_second": median(record.batch_tokens / record.seconds for record in steps if record.seconds),
         "train.seconds": sum(record.seconds for record in steps),
     }
     if validated:

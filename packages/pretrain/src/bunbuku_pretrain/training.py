@@ -1,10 +1,9 @@
 """What is trained and how: the config of `train`, and the circumstances it runs under.
 
-A step reads `batch_tokens` tokens, that is `batch_tokens / sequence_length` sequences. Steps are counted from 1; the
-state "after step n" has seen `n * batch_tokens` tokens.
+What a step is follows from the config, see `bunbuku_pretrain.course`.
 """
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from bunbuku_contracts import Architecture, BunbukuError, Config, RunSettings
 from bunbuku_contracts.launch import Local
@@ -12,8 +11,12 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from bunbuku_pretrain.launching import AnyLauncher, Elastic
 from bunbuku_pretrain.observations import Watch
+from bunbuku_pretrain.phases import Phase, RampUp
 from bunbuku_pretrain.schedule import AnySchedule, Cosine
 from bunbuku_pretrain.spikes import AnySpikePolicy, Warn
+
+if TYPE_CHECKING:
+    from bunbuku_pretrain.course import Course
 
 VOCABULARY_MULTIPLE = 128
 """Rows of the embedding come in multiples of this, as Megatron has them, so that tensor parallel ranks share evenly."""
@@ -66,16 +69,34 @@ class TrainConfig(Config):
     """Tokens of a training sequence."""
     batch_tokens: PositiveInt
     """Tokens of a step, a multiple of `sequence_length`."""
-    total_tokens: PositiveInt
-    """Tokens of the run; it ends with the last step that fits into them."""
+    total_tokens: PositiveInt | None = None
+    """Tokens of a run of one phase; it ends with the last step that fits into them."""
+    phases: tuple[Phase, ...] = ()
+    """Parts of the run that differ in text, length of the sequences, rates; instead of `total_tokens`."""
+    packing: Literal["concatenate", "best_fit"] = "concatenate"
+    """How documents become sequences: cut out of one long text, or whole ones that fit together, each on its own."""
     optimizer: AdamW
     schedule: AnySchedule = Cosine()
+    """Over all tokens of the run; a phase may have its own."""
+    schedule_tokens: PositiveInt | None = None
+    """Tokens over which `schedule` runs, if not those of the run: for a run that others will go on from."""
+    ramp_up: RampUp | None = None
+    """Smaller batches in the beginning."""
+    shuffle_tokens: PositiveInt | None = None
+    """Tokens that stay together when text is shuffled, a multiple of every `sequence_length`; the least if left out."""
+    keep: tuple[Literal["optimizer", "sampler", "schedule"], ...] = ()
+    """What goes on from the checkpoint that the run starts from besides its weights: the moments of the optimizer, the
+    place in every part of the text, the place in the schedule."""
     seed: NonNegativeInt = 0
     """Of the first weights and of the order of the sequences."""
     validation_interval_steps: PositiveInt = 100
     """Steps between two measurements of the validation loss; it is also measured before the first and after the last."""
     validation_tokens: PositiveInt | None = None
-    """Most tokens of the validation part to measure on; all of them if left out."""
+    """Most tokens of a validation part to measure on; all of them if left out."""
+    validation_parts: tuple[str, ...] | None = None
+    """Parts of the tokens to measure on, each for itself; if left out, all whose names begin with `validation`."""
+    overlap: Literal["refuse", "warn", "ignore"] = "warn"
+    """What becomes of a training whose text has whole documents in common with a validation part."""
     milestone_tokens: tuple[PositiveInt, ...] = ()
     """Where the model is published on the way: after the first step that has seen so many tokens of this run."""
     milestone_interval_tokens: PositiveInt | None = None
@@ -85,36 +106,19 @@ class TrainConfig(Config):
     skip_steps: tuple[tuple[PositiveInt, PositiveInt], ...] = ()
     """First and last steps to pass over: their text is left behind as if it had been trained on, nothing is updated."""
 
-    @property
-    def sequences_per_step(self) -> int:
-        return self.batch_tokens // self.sequence_length
-
-    @property
-    def steps(self) -> int:
-        return self.total_tokens // self.batch_tokens
-
-    @property
-    def milestone_steps(self) -> tuple[int, ...]:
-        """Steps after which a milestone is published; the last step is not one, since it ends in the output itself."""
-        marks = set(self.milestone_tokens)
-        if self.milestone_interval_tokens is not None:
-            marks |= set(range(self.milestone_interval_tokens, self.total_tokens, self.milestone_interval_tokens))
-        steps = {-(-mark // self.batch_tokens) for mark in marks}
-        return tuple(sorted(step for step in steps if step < self.steps))
-
-    def learning_rate(self, step: int) -> float:
-        """Rate of step number `step`."""
-        share = self.schedule.share(step * self.batch_tokens, self.steps * self.batch_tokens)
-        return self.optimizer.learning_rate * share
-
     @model_validator(mode="after")
     def _batch_is_whole(self) -> Self:
         if self.batch_tokens % self.sequence_length:
             raise ValueError(
                 f"`batch_tokens` {self.batch_tokens} is not a multiple of `sequence_length` {self.sequence_length}"
             )
-        if self.total_tokens < self.batch_tokens:
+        if self.total_tokens is not None and self.phases:
+            raise ValueError(f"`total_tokens` {self.total_tokens} is given, and `phases` too: give one of the two")
+        if self.total_tokens is not None and self.total_tokens < self.batch_tokens and self.ramp_up is None:
             raise ValueError(f"`total_tokens` {self.total_tokens} is less than `batch_tokens` {self.batch_tokens}")
+        names = [phase.name for phase in self.phases]
+        if taken := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two `phases` are called {taken[0]!r}")
         if wrong := [(first, last) for first, last in self.skip_steps if first > last]:
             raise ValueError(f"`skip_steps` {wrong[0]} ends before it begins")
         return self
@@ -201,8 +205,8 @@ def padded(vocabulary: int) -> int:
     return -(-vocabulary // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
 
 
-def check_layout(config: TrainConfig, settings: TrainRun, architecture: Architecture) -> None:
-    """Refuse a layout that cannot hold this model or this batch, before any rank is started.
+def check_layout(course: "Course", settings: TrainRun, architecture: Architecture) -> None:
+    """Refuse a layout that cannot hold this model or one of its batches, before any rank is started.
 
     Raises:
         BunbukuError: naming both numbers.
@@ -210,12 +214,13 @@ def check_layout(config: TrainConfig, settings: TrainRun, architecture: Architec
     together = settings.data_parallel * settings.micro_batch_sequences
     experts = architecture.experts.count if architecture.experts else settings.expert_parallel
     for problem, number, divisor in (
-        ("`batch_tokens` gives {} sequences a step, data parallel x `micro_batch_sequences` is {}",
-         config.sequences_per_step, together),
+        *(("`batch_tokens` gives {} sequences a step, data parallel x `micro_batch_sequences` is {}",
+           stretch.sequences, together) for stretch in course.stretches),
+        *(("sequences have {} tokens, `tensor_parallel` is {}", stretch.sequence_length, settings.tensor_parallel)
+          for stretch in course.stretches),
         ("the model has {} layers, `pipeline_parallel` is {}", architecture.layers, settings.pipeline_parallel),
         ("the model has {} key-value heads, `tensor_parallel` is {}", architecture.kv_heads, settings.tensor_parallel),
         ("the vocabulary has {} rows, `tensor_parallel` is {}", architecture.vocab_size, settings.tensor_parallel),
-        ("sequences have {} tokens, `tensor_parallel` is {}", config.sequence_length, settings.tensor_parallel),
         ("the model has {} experts, `expert_parallel` is {}", experts, settings.expert_parallel),
         ("`ranks` over tensor x pipeline parallel is {}, `expert_parallel` is {}",
          settings.data_parallel, settings.expert_parallel),

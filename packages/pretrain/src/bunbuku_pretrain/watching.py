@@ -19,19 +19,18 @@ Scalars = dict[str, float]
 class Watcher:
     """Follows a run's history."""
 
-    def __init__(self, draft: Draft, scratch: Path, *, steps: int, batch_tokens: int) -> None:
+    def __init__(self, draft: Draft, scratch: Path, *, steps: int) -> None:
         self._history = history_file(scratch)
         self._read = 0
         self._done = 0
         before = len(read_history(scratch))
         self._bar: Iterator[int] = draft.track(range(steps), unit="steps", total=steps, label="train", done=before)
-        self._batch_tokens = batch_tokens
         self._events = Events(draft.log / "tensorboard")
 
     def look(self) -> None:
         """Take in what was written since the last look."""
         for record in self._new_records():
-            self._events.add(scalars(record, self._batch_tokens), step=record.step)
+            self._events.add(scalars(record), step=record.step)
             while self._done < record.step:
                 next(self._bar, None)
                 self._done += 1
@@ -51,13 +50,13 @@ class Watcher:
         yield from parse_history(whole.decode().splitlines())
 
 
-def scalars(record: StepRecord, batch_tokens: int) -> Scalars:
+def scalars(record: StepRecord) -> Scalars:
     """What TensorBoard shows of a step."""
     found: dict[str, float | None] = {
         "train/loss": record.loss,
         "train/gradient_norm": record.gradient_norm,
         "train/learning_rate": record.learning_rate,
-        "train/tokens_per_second": batch_tokens / record.seconds if record.seconds else None,
+        "train/tokens_per_second": record.batch_tokens / record.seconds if record.seconds else None,
         "validation/loss": record.validation_loss,
     }
     if record.mixture is not None:

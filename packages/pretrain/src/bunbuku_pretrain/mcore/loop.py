@@ -19,7 +19,7 @@ from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 from megatron.core.pipeline_parallel import get_forward_backward_func
 
 from bunbuku_pretrain import job as files
-from bunbuku_pretrain.course import Course, Step
+from bunbuku_pretrain.course import Step
 from bunbuku_pretrain.job import Job, Outcome, StepRecord, TrainState
 from bunbuku_pretrain.mcore import checkpoint
 from bunbuku_pretrain.mcore.feeding import Batch, Feed
@@ -37,7 +37,7 @@ class Trainer:
     def __init__(self, job: Job, runtime: Runtime) -> None:
         self.job, self.runtime = job, runtime
         self.config, self.settings = job.config, job.settings
-        self.course = Course(job.config)
+        self.course = job.course
         model = build(
             job.architecture,
             sequence_length=self.config.sequence_length,
@@ -98,6 +98,7 @@ class Trainer:
         return StepRecord(
             step=self.step,
             tokens=step.tokens,
+            batch_tokens=step.batch_tokens,
             loss=loss,
             gradient_norm=float(norm),
             learning_rate=step.learning_rate,

@@ -21,6 +21,7 @@ from bunbuku_contracts import (
 
 from bunbuku_pretrain import job as files
 from bunbuku_pretrain import summary
+from bunbuku_pretrain.course import Course
 from bunbuku_pretrain.job import Job, Outcome, Start, TrainState
 from bunbuku_pretrain.milestones import Milestones
 from bunbuku_pretrain.stages.export import ExportConfig, check_tokenizer
@@ -48,15 +49,16 @@ def train(
     """
     _check_inputs(tokens, tokenizer, start)
     architecture = _architecture(config, tokenizer, start)
-    check_layout(config, run, architecture)
+    course = Course(config)
+    check_layout(course, run, architecture)
     job = _job(draft, config, run, architecture, tokens=tokens, start=start)
     before = start.spec if start is not None else None
-    state = TrainState(step=config.steps, tokens=config.steps * config.batch_tokens)
+    state = TrainState(step=course.steps, tokens=course.tokens)
     made = _Made(architecture, tokenizer, before)
     _launch(draft, job, made)
     _publish_state(draft, files.states(draft.scratch) / files.state_name(state.step))
     history = files.read_history(draft.scratch)
-    draft.metrics |= summary.metrics(history, batch_tokens=config.batch_tokens)
+    draft.metrics |= summary.metrics(history)
     draft.metrics["parameters"] = float(architecture.parameters)
     write_sections(draft, [summary.section(history, architecture, epochs=state.tokens / _train_tokens(tokens))])
     return made.spec(state)
@@ -141,7 +143,7 @@ def _job(
         dtype=tokens.spec.dtype,
         start=_start(start),
         resume=whole[-1].resolve() if whole else None,
-        milestone_steps=config.milestone_steps,
+        milestone_steps=Course(config).milestone_steps,
         scratch=draft.scratch.resolve(),
     )
 
@@ -177,14 +179,14 @@ def _launch(draft: Draft, job: Job, made: _Made) -> None:
     files.outcome_file(job.scratch).unlink(missing_ok=True)
     path = files.job_file(job.scratch)
     path.write_text(job.model_dump_json(indent=2), encoding="utf-8")
-    watcher = Watcher(draft, job.scratch, steps=job.config.steps, batch_tokens=job.config.batch_tokens)
+    watcher = Watcher(draft, job.scratch, steps=job.course.steps)
 
     def look() -> None:
         watcher.look()
         milestones.look()
 
     try:
-        if step != job.config.steps:
+        if step != job.course.steps:
             command = [sys.executable, "-m", "bunbuku_pretrain.rank", str(path)]
             settings = job.settings
             draft.launch(
@@ -248,7 +250,7 @@ def _insist_on_the_end(job: Job) -> None:
     if outcome is not None and outcome.status == "stopped":
         raise Unfinished(
             f"stopped by `time_limit_seconds` {job.settings.time_limit_seconds:g} "
-            f"after step {outcome.step} of {job.config.steps}",
+            f"after step {outcome.step} of {job.course.steps}",
             hint="give the same command again to go on",
         )
 
