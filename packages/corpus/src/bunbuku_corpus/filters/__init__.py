@@ -42,6 +42,7 @@ from bunbuku_corpus.filters.listed import (
     TopLevelDomain,
     UrlWordCount,
 )
+from bunbuku_corpus.filters.located import ListedSite, SiteCategory
 from bunbuku_corpus.filters.pieces import (
     BulletLineRatio,
     BulletLines,
@@ -152,6 +153,7 @@ AnyFilter = Annotated[
     | TooManyListedWords
     | SuspectUrl
     | ListedHost
+    | ListedSite
     | OtherTopLevelDomain,
     Field(discriminator="type"),
 ]
@@ -200,6 +202,7 @@ AnyMeasure = Annotated[
     | ListedWordCount
     | UrlWordCount
     | Host
+    | SiteCategory
     | TopLevelDomain,
     Field(discriminator="type"),
 ]
@@ -242,6 +245,7 @@ __all__ = [
     "LetterWordRatio",
     "LineEndRatio",
     "ListedHost",
+    "ListedSite",
     "ListedWordCount",
     "ListedWordRatio",
     "ListedWords",
@@ -273,6 +277,7 @@ __all__ = [
     "RepeatedWordNgrams",
     "ShortLineRatio",
     "ShortLines",
+    "SiteCategory",
     "StopWordCount",
     "SuspectUrl",
     "SymbolWordRatio",

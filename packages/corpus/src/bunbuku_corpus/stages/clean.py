@@ -49,7 +49,7 @@ def clean(draft: Draft, config: CleanConfig, corpus: Artifact[Corpus], *, run: C
         too_many_symbols                          words, as an analyzer cuts them
         listed_words, too_many_listed_words       density, or number, of adult, violence, discrimination,
                                                   advertising or boilerplate words
-        suspect_url, listed_host, other_top_level_domain
+        suspect_url, listed_host, listed_site, other_top_level_domain
                                                   where a text was found
 
     Each takes `languages`, to judge only documents of those. For example:
