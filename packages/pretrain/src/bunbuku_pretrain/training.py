@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from bunbuku_pretrain.launching import AnyLauncher, Elastic
 from bunbuku_pretrain.observations import Watch
 from bunbuku_pretrain.phases import Phase, RampUp
+from bunbuku_pretrain.precision import Precision
 from bunbuku_pretrain.schedule import AnySchedule, Cosine
 from bunbuku_pretrain.spikes import AnySpikePolicy, Warn
 
@@ -89,6 +90,10 @@ class TrainConfig(Config):
     place in every part of the text, the place in the schedule."""
     seed: NonNegativeInt = 0
     """Of the first weights and of the order of the sequences."""
+    precision: Precision = "fp32"
+    """Numbers that are computed with; see `bunbuku_pretrain.precision`."""
+    z_loss: NonNegativeFloat = 0.0
+    """Coefficient of the squared logarithm of the softmax's denominator, 1e-4 where it is used. No loss shows it."""
     validation_interval_steps: PositiveInt = 100
     """Steps between two measurements of the validation loss; it is also measured before the first and after the last."""
     validation_tokens: PositiveInt | None = None
@@ -137,6 +142,14 @@ class TrainRun(RunSettings):
     """Ranks that share the layers, one after the other."""
     expert_parallel: PositiveInt = 1
     """Ranks that share the experts of a mixture; they read different sequences."""
+    context_parallel: PositiveInt = 1
+    """Ranks that share every sequence. Needs Transformer Engine."""
+    sequence_parallel: bool = True
+    """Lets tensor parallel ranks share what lies between the matrices too, along the sequence. Mixtures need it."""
+    recompute: Literal["none", "selective", "full"] = "none"
+    """Activations that are computed again instead of kept: those of attention, or all but the inputs of layers."""
+    layers: Literal["auto", "local", "transformer_engine"] = "auto"
+    """Whose modules compute a layer; `auto` is Transformer Engine's on a GPU where it is installed."""
     distributed_optimizer: bool = False
     """Shares the optimizer's state among the ranks that read different sequences (ZeRO-1)."""
     threads: PositiveInt | None = 1
@@ -184,13 +197,13 @@ class TrainRun(RunSettings):
 
     @property
     def data_parallel(self) -> int:
-        return self.ranks // (self.tensor_parallel * self.pipeline_parallel)
+        return self.ranks // (self.tensor_parallel * self.pipeline_parallel * self.context_parallel)
 
     @model_validator(mode="after")
     def _layout_fits(self) -> Self:
-        split = self.tensor_parallel * self.pipeline_parallel
+        split = self.tensor_parallel * self.pipeline_parallel * self.context_parallel
         if self.ranks % split:
-            raise ValueError(f"`ranks` {self.ranks} is not a multiple of tensor x pipeline parallel {split}")
+            raise ValueError(f"`ranks` {self.ranks} is not a multiple of tensor x pipeline x context parallel {split}")
         if isinstance(self.launcher, Elastic) and self.ranks % self.launcher.most_nodes:
             raise ValueError(f"`ranks` {self.ranks} is not a multiple of `most_nodes` {self.launcher.most_nodes}")
         return self
@@ -211,6 +224,11 @@ def check_layout(course: "Course", settings: TrainRun, architecture: Architectur
     Raises:
         BunbukuError: naming both numbers.
     """
+    if architecture.experts and settings.tensor_parallel > 1 and not settings.sequence_parallel:
+        raise BunbukuError(
+            f"`tensor_parallel` is {settings.tensor_parallel} and `sequence_parallel` is off, and the model is a mixture",
+            hint="leave `sequence_parallel` on: Megatron's mixtures need it (transformer/moe/moe_layer.py:630)",
+        )
     together = settings.data_parallel * settings.micro_batch_sequences
     experts = architecture.experts.count if architecture.experts else settings.expert_parallel
     for problem, number, divisor in (
@@ -222,7 +240,7 @@ def check_layout(course: "Course", settings: TrainRun, architecture: Architectur
         ("the model has {} key-value heads, `tensor_parallel` is {}", architecture.kv_heads, settings.tensor_parallel),
         ("the vocabulary has {} rows, `tensor_parallel` is {}", architecture.vocab_size, settings.tensor_parallel),
         ("the model has {} experts, `expert_parallel` is {}", experts, settings.expert_parallel),
-        ("`ranks` over tensor x pipeline parallel is {}, `expert_parallel` is {}",
+        ("`ranks` over tensor x pipeline x context parallel is {}, `expert_parallel` is {}",
          settings.data_parallel, settings.expert_parallel),
     ):  # fmt: skip
         if number % divisor:

@@ -21,7 +21,7 @@ from megatron.core.pipeline_parallel import get_forward_backward_func
 from bunbuku_pretrain import job as files
 from bunbuku_pretrain.course import Step
 from bunbuku_pretrain.job import Job, Outcome, StepRecord, TrainState
-from bunbuku_pretrain.mcore import checkpoint
+from bunbuku_pretrain.mcore import checkpoint, shims
 from bunbuku_pretrain.mcore.feeding import Batch, Feed
 from bunbuku_pretrain.mcore.mixture import MixtureMeter
 from bunbuku_pretrain.mcore.model import build
@@ -44,6 +44,8 @@ class Trainer:
             vocabulary=job.vocabulary,
             settings=job.settings,
             runtime=runtime,
+            precision=self.config.precision,
+            z_loss=self.config.z_loss,
         )
         if job.resume is None and (job.start is None or job.start.format == "hf"):
             fill(model, job.architecture, _source(job))
@@ -51,6 +53,7 @@ class Trainer:
         self.optimizer: Any = get_megatron_optimizer(
             self._optimizer_config(), [self.model], use_gloo_process_groups=self.settings.distributed_optimizer
         )
+        shims.fuse_adam(self.optimizer)
         model.config.finalize_model_grads_func = finalize_model_grads
         model.config.grad_scale_func = self.optimizer.scale_loss
         self.step = 0
@@ -154,7 +157,8 @@ class Trainer:
             adam_beta2=adam.beta2,
             adam_eps=adam.eps,
             clip_grad=adam.clip,
-            params_dtype=torch.float32,
+            params_dtype=next(self.weights.parameters()).dtype,
+            bf16=self.config.precision != "fp32",
             use_distributed_optimizer=self.settings.distributed_optimizer,
         )
 

@@ -1,9 +1,9 @@
 """A Llama-shaped GPT of Megatron, dense or mixture of experts, from an `Architecture`.
 
-This is the only place where a model is built. Megatron announces that `GPTModel` gets critical fixes alone and that
-`HybridModel` follows it; moving there is a matter of this file and of the names in `layout`.
+This is the only place where a model is built, of the layers in `layers`. Megatron announces that `GPTModel` gets critical
+fixes alone and that `HybridModel` follows it; docs/pretrain-model.md says what moving there takes.
 
-Shapes: S sequence, B batch, H heads, G key-value heads, D head size, V vocabulary.
+Shapes: S sequence, B batch, V vocabulary (of this tensor parallel rank).
 """
 
 from typing import Any
@@ -11,87 +11,70 @@ from typing import Any
 import torch
 from bunbuku_contracts import Architecture
 from megatron.core.models.gpt import GPTModel
-from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
-from megatron.core.transformer import ModuleSpec, TransformerConfig
-from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
-from torch.nn.functional import scaled_dot_product_attention, silu
+from megatron.core.transformer import TransformerConfig
+from torch.nn.functional import silu
 
-from bunbuku_pretrain.mcore.router import router_for
+from bunbuku_pretrain.arithmetic import cross_entropy
+from bunbuku_pretrain.mcore import shims
+from bunbuku_pretrain.mcore.layers import block
 from bunbuku_pretrain.mcore.runtime import Runtime, token_dispatcher
+from bunbuku_pretrain.precision import Precision
 from bunbuku_pretrain.training import TrainRun
 
-
-class Norm(torch.nn.RMSNorm):
-    """Torch's RMSNorm under sequence parallelism.
-
-    Megatron's own wrapper refuses it (transformer/torch_norm.py:50). `finalize_model_grads` sums over the tensor
-    parallel ranks the gradients of weights that are marked so.
-    """
-
-    def __init__(self, config: TransformerConfig, hidden_size: int, eps: float = 1e-5, **_: Any) -> None:
-        super().__init__(hidden_size, eps=eps)
-        self.weight.sequence_parallel = config.sequence_parallel  # type: ignore[attr-defined]
-
-
-class Attention(torch.nn.Module):
-    """Causal attention by torch's fused kernel, which never writes out the S x S scores.
-
-    Megatron's DotProductAttention does (transformer/dot_product_attention.py:189).
-    """
-
-    def __init__(self, config: TransformerConfig, **_: Any) -> None:
-        super().__init__()
-        del config
-
-    def forward(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: Any, /, **_: Any
-    ) -> torch.Tensor:
-        q_BHSD, k_BGSD, v_BGSD = (tensor.permute(1, 2, 0, 3) for tensor in (query, key, value))
-        grouped = q_BHSD.shape[1] != k_BGSD.shape[1]
-        mixed_BHSD = scaled_dot_product_attention(q_BHSD, k_BGSD, v_BGSD, is_causal=True, enable_gqa=grouped)
-        return mixed_BHSD.permute(2, 0, 1, 3).flatten(2)
-
-    def sharded_state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
-        return {}
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp8": torch.bfloat16}
 
 
 class LanguageModel(GPTModel):
-    """A GPT that gives no probability to the rows which only pad the vocabulary."""
+    """A GPT whose loss gives no probability to the rows which only pad the vocabulary."""
 
     vocabulary: int
     """Ids that the tokenizer has."""
+    z_loss: float
+    """Coefficient of a term that is in the gradient, and in no loss that is reported; see `cross_entropy`."""
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        with shims.plain_torch():
+            return super().forward(*inputs, **named)
 
     def compute_language_model_loss(self, labels: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        """Cross entropy of every token; `logits` are S, B, V of this tensor parallel rank."""
-        shard = logits.shape[-1]
-        tensor_parallel: Any = self.tp_group
-        real = self.vocabulary - shard * tensor_parallel.rank()
-        if real < shard:
-            logits[..., max(real, 0) :] = torch.finfo(logits.dtype).min
-        return super().compute_language_model_loss(labels, logits)
+        """Cross entropy of every token, B, S; `logits` are S, B, V."""
+        losses_SB = cross_entropy(
+            logits, labels.transpose(0, 1), vocabulary=self.vocabulary, z_loss=self.z_loss, group=self.tp_group
+        )
+        return losses_SB.transpose(0, 1)
 
 
 def build(
-    architecture: Architecture, *, sequence_length: int, vocabulary: int, settings: TrainRun, runtime: Runtime
+    architecture: Architecture,
+    *,
+    sequence_length: int,
+    vocabulary: int,
+    settings: TrainRun,
+    runtime: Runtime,
+    precision: Precision = "fp32",
+    z_loss: float = 0.0,
 ) -> LanguageModel:
     """The part of the model that this rank holds, its weights not yet set."""
-    config = transformer_config(architecture, settings)
+    config = transformer_config(architecture, settings, runtime, precision)
     model = LanguageModel(
         config=config,
-        transformer_layer_spec=_block(config, architecture),
+        transformer_layer_spec=block(config, architecture, transformer_engine=runtime.transformer_engine),
         vocab_size=architecture.vocab_size,
         max_sequence_length=sequence_length,
         pre_process=runtime.first_stage,
         post_process=runtime.last_stage,
-        position_embedding_type="rope",
+        # Our own layers turn queries and keys themselves.
+        position_embedding_type="rope" if runtime.transformer_engine else "none",
         rotary_base=architecture.rope_theta,  # type: ignore[arg-type]
         share_embeddings_and_output_weights=False,
     )
-    model.vocabulary = vocabulary
-    return model.to(runtime.device)
+    model.vocabulary, model.z_loss = vocabulary, z_loss
+    return model.to(runtime.device, _DTYPES[precision])
 
 
-def transformer_config(architecture: Architecture, settings: TrainRun) -> TransformerConfig:
+def transformer_config(
+    architecture: Architecture, settings: TrainRun, runtime: Runtime, precision: Precision
+) -> TransformerConfig:
     """Megatron's description of the model; fusions that go through torch.compile or CUDA kernels stay off."""
     flags: dict[str, Any] = {
         "num_layers": architecture.layers,
@@ -103,6 +86,8 @@ def transformer_config(architecture: Architecture, settings: TrainRun) -> Transf
         "normalization": "RMSNorm",
         "gated_linear_unit": True,
         "activation_func": silu,
+        # In Megatron's words this says that the layers bring a module for the gate: here it is `layers.SwiGLU`.
+        "use_te_activation_func": not runtime.transformer_engine,
         "add_bias_linear": False,
         "hidden_dropout": 0.0,
         "attention_dropout": 0.0,
@@ -114,14 +99,33 @@ def transformer_config(architecture: Architecture, settings: TrainRun) -> Transf
         "apply_rope_fusion": False,
         "gradient_accumulation_fusion": False,
         "persist_layer_norm": False,
-        "pipeline_dtype": torch.float32,
         "tensor_model_parallel_size": settings.tensor_parallel,
         "pipeline_model_parallel_size": settings.pipeline_parallel,
         "expert_model_parallel_size": settings.expert_parallel,
-        # A mixture under tensor parallelism needs it (transformer/moe/moe_layer.py:630); the dense model gains memory.
-        "sequence_parallel": settings.tensor_parallel > 1,
+        "context_parallel_size": settings.context_parallel,
+        "sequence_parallel": settings.tensor_parallel > 1 and settings.sequence_parallel,
     }
-    return TransformerConfig(**flags, **_experts(architecture, settings))
+    return TransformerConfig(
+        **flags, **_numbers(precision), **_recompute(settings), **_experts(architecture, settings)
+    )
+
+
+def _numbers(precision: Precision) -> dict[str, Any]:
+    dtype = _DTYPES[precision]
+    flags: dict[str, Any] = {"params_dtype": dtype, "pipeline_dtype": dtype, "bf16": dtype == torch.bfloat16}
+    if precision == "fp8":
+        # Scaled by each tensor's present size: unlike delayed scaling that keeps no state which a resumed run would miss.
+        flags |= {"fp8": "hybrid", "fp8_recipe": "tensorwise"}
+    return flags
+
+
+def _recompute(settings: TrainRun) -> dict[str, Any]:
+    if settings.recompute == "full":
+        return {"recompute_granularity": "full", "recompute_method": "uniform", "recompute_num_layers": 1}
+    if settings.recompute == "selective":
+        # What is large and cheap to make again: scores and turned heads, and what lies between the two matrices.
+        return {"recompute_granularity": "selective", "recompute_modules": ["core_attn"]}
+    return {}
 
 
 def _experts(architecture: Architecture, settings: TrainRun) -> dict[str, Any]:
@@ -139,19 +143,3 @@ def _experts(architecture: Architecture, settings: TrainRun) -> dict[str, Any]:
         "moe_aux_loss_coeff": experts.aux_loss_coefficient,
         "moe_router_dtype": "fp32",
     }
-
-
-def _block(config: TransformerConfig, architecture: Architecture) -> Any:
-    experts = architecture.experts
-    layer: ModuleSpec = get_gpt_layer_local_spec(
-        num_experts=config.num_moe_experts, moe_grouped_gemm=False, normalization="RMSNorm"
-    )
-    parts: Any = layer.submodules
-    parts.input_layernorm = parts.pre_mlp_layernorm = Norm
-    parts.self_attention.submodules.core_attention = Attention
-    if experts is not None:
-        parts.mlp.keywords["submodules"].router = router_for(experts.normalization)
-        # models/gpt/gpt_layer_specs.py:459-462 files the norm of a mixture under the name of a dense layer's.
-        parts.sharded_state_dict_keys_map = {"input_layernorm.": "self_attention.linear_qkv.layer_norm_"}
-    here = get_num_layers_to_build(config)  # of this pipeline stage
-    return TransformerBlockSubmodules(layer_specs=[layer] * here, layer_norm=Norm)

@@ -20,6 +20,7 @@ from megatron.core import parallel_state
 from megatron.core.tensor_parallel.random import initialize_rng_tracker
 
 from bunbuku_pretrain.mcore import shims
+from bunbuku_pretrain.precision import has_transformer_engine
 from bunbuku_pretrain.training import TrainRun
 
 
@@ -37,6 +38,8 @@ class Runtime:
     last_stage: bool
     copies_of_loss: int
     """Ranks that compute the loss of the same or of another sequence: all of the last pipeline stage."""
+    transformer_engine: bool = False
+    """Whether its modules compute the layers, else Megatron's own do."""
 
     @property
     def leads(self) -> bool:
@@ -87,18 +90,23 @@ def started(settings: TrainRun) -> Iterator[Runtime]:
         parallel_state.initialize_model_parallel(
             tensor_model_parallel_size=settings.tensor_parallel,
             pipeline_model_parallel_size=settings.pipeline_parallel,
+            context_parallel_size=settings.context_parallel,
             expert_model_parallel_size=settings.expert_parallel,
             # Second groups of each kind, for gloo: only the distributed optimizer gathers its state through them.
             create_gloo_process_groups=settings.distributed_optimizer,
         )
         # Nothing draws random numbers while training: there is no dropout, weights come by name, the order by seed.
         initialize_rng_tracker(inference_rng_tracker=True)
-        yield _describe(torch.device("cuda", local_rank) if on_gpu else torch.device("cpu"))
+        yield _describe(
+            torch.device("cuda", local_rank) if on_gpu else torch.device("cpu"),
+            transformer_engine=on_gpu and settings.layers != "local" and has_transformer_engine(),
+        )
     finally:
+        parallel_state.destroy_model_parallel()
         dist.destroy_process_group()
 
 
-def _describe(device: torch.device) -> Runtime:
+def _describe(device: torch.device, *, transformer_engine: bool) -> Runtime:
     data_parallel = parallel_state.get_data_parallel_world_size()
     return Runtime(
         device=device,
@@ -109,6 +117,7 @@ def _describe(device: torch.device) -> Runtime:
         first_stage=parallel_state.is_pipeline_first_stage(),
         last_stage=parallel_state.is_pipeline_last_stage(),
         copies_of_loss=data_parallel * parallel_state.get_tensor_model_parallel_world_size(),
+        transformer_engine=transformer_engine,
     )
 
 
