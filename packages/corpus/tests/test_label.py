@@ -94,6 +94,7 @@ def test_what_the_model_names_can_be_learned_from(teacher: Teacher, corpus: Arti
         "送料無料です。": "bad",
         "全品無料です。": "bad",
     }
+    assert read_examples(report.dir / "labels.txt", None, LabelFields()) == examples
     assert report.manifest.metrics["unparsed"] == 1
     assert (report.manifest.metrics["label.bad"], len(teacher.asked)) == (2, 5)
 

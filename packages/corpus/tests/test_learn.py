@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import log
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from bunbuku_corpus.batches import read_batches
 from bunbuku_corpus.classifier import Linear, read_classifier, scores
 from bunbuku_corpus.features import Features
 from bunbuku_corpus.grading import calibration_error, cuts, grades, macro_f1
+from bunbuku_corpus.labels import Example, LabelFields, fasttext_line, read_examples
 from bunbuku_corpus.learning import sparse
 from bunbuku_corpus.ngrams import codepoints, ngram_hashes
 from hypothesis import given
@@ -232,3 +234,35 @@ def test_a_damaged_classifier_is_one_sentence(learned: Artifact[Classifier], tmp
     (copy / "weights.npy").write_bytes(b"x" * (learned.dir / "weights.npy").stat().st_size)
     with pytest.raises(ArtifactError, match="does not read as a classifier"):
         read_classifier(load(copy, Classifier))
+
+
+def test_fasttexts_format_teaches_what_json_lines_teach(learned: Artifact[Classifier], tmp_path: Path):
+    path = tmp_path / "labels.txt"
+    path.write_text("".join(f"__label__{row['label']} {row['text']}\n" for row in examples(200)), encoding="utf-8")
+    same = learn(tmp_path / "classifier", LearnConfig(features=Features(slot_bits=12)), path)
+    assert same.content == learned.content
+
+
+@given(st.lists(st.builds(Example, st.text("あa \n_", min_size=1), st.text("bad_ ", min_size=1)), min_size=1))
+def test_examples_in_fasttexts_format_are_read_as_they_were_written(written: list[Example]):
+    written = [one for one in written if one.text.split() and one.label.split()]
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "labels.txt")
+        path.write_text("".join(map(fasttext_line, written)), encoding="utf-8")
+        found = read_examples(path, None, LabelFields()) if written else []
+    assert found == [Example(" ".join(one.text.split()), "_".join(one.label.split())) for one in written]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("__label__a __label__b 雨が降る", "labels.txt:2 has several labels"),
+        ("雨が降る __label__a", "labels.txt:2 has no label before its text"),
+        ("__label__a", "labels.txt:2 has no text"),
+        ("雨が降る", "labels.txt:2 has no label before its text"),
+    ],
+)
+def test_a_line_that_is_not_one_label_and_a_text_is_named(line: str, problem: str, tmp_path: Path):
+    (tmp_path / "labels.txt").write_text(f"__label__a 雪が降る\n{line}\n", encoding="utf-8")
+    with pytest.raises(BunbukuError, match=problem):
+        read_examples(tmp_path / "labels.txt", None, LabelFields())

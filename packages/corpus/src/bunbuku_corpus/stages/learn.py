@@ -44,7 +44,7 @@ def learn(draft: Draft, config: LearnConfig, labels: Path, corpus: Artifact[Corp
     """Learn a classifier from labelled texts, make its scores probabilities, and test it on texts it has not seen.
 
     `--labels` is JSON Lines: `{"text": "…", "label": "good"}`, or `{"id": "…", "label": "good"}` for documents of
-    `--corpus`. Labels may be any words, two or more. The page has every measure with its 95 % interval, how sure and how
+    `--corpus`; or a file in fastText's format, whose lines begin with `__label__good`. Labels may be any words, two or more. The page has every measure with its 95 % interval, how sure and how
     right the classifier is, and what dropping a label from each probability on would do: choose thresholds there for
     `classify`. Needs scikit-learn (`bunbuku-corpus[learn]`); `classify` does not.
     """
