@@ -19,6 +19,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, ValidationError
 
 from bunbuku_pretrain import observations
 from bunbuku_pretrain.course import Course
+from bunbuku_pretrain.spikes import Memory
 from bunbuku_pretrain.training import TrainConfig, TrainRun
 
 STATE = "state.json"
@@ -49,6 +50,8 @@ class Job(Config):
     milestone_steps: tuple[int, ...]
     """Those that are still to be saved."""
     scratch: Path
+    log: Path
+    """For what people look at when something went wrong."""
 
     @property
     def course(self) -> Course:
@@ -63,6 +66,10 @@ class TrainState(Config):
     """Tokens of this run behind it."""
     shared_optimizer: bool = False
     """Whether the optimizer's state is the distributed one: Megatron reads each kind only as what it was."""
+    memory: Memory = Memory()
+    """What the policy for bad steps knows."""
+    detours: NonNegativeInt = 0
+    """How many detours had been decided; see `detours`."""
 
 
 class Mixture(Config):
@@ -90,6 +97,8 @@ class StepRecord(Config):
     seconds: NonNegativeFloat = 0.0
     """Wall time of the step alone."""
     validation_loss: float | None = None
+    skipped: str | None = None
+    """Why nothing was updated."""
     mixture: Mixture | None = None
 
 

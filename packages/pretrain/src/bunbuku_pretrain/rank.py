@@ -21,7 +21,7 @@ def main() -> None:
     from bunbuku_pretrain.mcore import compiler
 
     compiler.leave_out()
-    from bunbuku_pretrain.mcore.loop import run
+    from bunbuku_pretrain.mcore.running import run
 
     try:
         run(job)

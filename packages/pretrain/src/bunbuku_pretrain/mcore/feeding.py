@@ -47,6 +47,12 @@ class Feed:
         """Micro-batches that every rank reads in a step."""
         return step.sequences // self.together
 
+    def samples(self, step: Step, number: int) -> tuple[int, int]:
+        """The first and the last sample of this rank's micro-batch of that number."""
+        size = self.job.settings.micro_batch_sequences
+        begin = step.first_sample + number * self.together + self.runtime.data_rank * size
+        return begin, begin + size - 1
+
     def training(self, step: Step) -> Iterator[Batch]:
         """This rank's micro-batches of a step."""
         size = self.job.settings.micro_batch_sequences

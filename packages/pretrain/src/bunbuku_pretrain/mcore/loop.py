@@ -10,25 +10,37 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
-from bunbuku_contracts import BunbukuError
-from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig, finalize_model_grads
+from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 from megatron.core.pipeline_parallel import get_forward_backward_func
 
 from bunbuku_pretrain import job as files
 from bunbuku_pretrain.course import Step
-from bunbuku_pretrain.job import Job, Outcome, StepRecord, TrainState
+from bunbuku_pretrain.detours import Detour
+from bunbuku_pretrain.job import Job, StepRecord, TrainState
 from bunbuku_pretrain.mcore import checkpoint, shims
 from bunbuku_pretrain.mcore.feeding import Batch, Feed
+from bunbuku_pretrain.mcore.finite import Search, search
+from bunbuku_pretrain.mcore.guarding import Guard, finite
 from bunbuku_pretrain.mcore.mixture import MixtureMeter
 from bunbuku_pretrain.mcore.model import build
-from bunbuku_pretrain.mcore.runtime import Runtime, started
+from bunbuku_pretrain.mcore.runtime import Runtime
 from bunbuku_pretrain.mcore.statistics import StatisticsMeter
 from bunbuku_pretrain.mcore.weights import fill
 from bunbuku_pretrain.sources import HuggingFaceFolder, RandomWeights, Source
+from bunbuku_pretrain.spikes import Act, Memory
+
+
+class Update(NamedTuple):
+    """What became of a step."""
+
+    act: Act
+    reason: str
+    gradient_norm: float | None
 
 
 class Trainer:
@@ -53,13 +65,13 @@ class Trainer:
         self.optimizer: Any = get_megatron_optimizer(
             self._optimizer_config(), [self.model], use_gloo_process_groups=self.settings.distributed_optimizer
         )
-        shims.fuse_adam(self.optimizer)
-        model.config.finalize_model_grads_func = finalize_model_grads
         model.config.grad_scale_func = self.optimizer.scale_loss
         self.step = 0
+        self.guard = Guard(job, runtime, Memory())
+        shims.fuse_adam(self.optimizer)
+        model.config.finalize_model_grads_func = self.guard.finalize
         if job.resume is not None:
-            self.step = files.read_state(job.resume).step
-            checkpoint.load(job.resume, model=model, optimizer=self.optimizer)
+            self.go_to(job.resume)
         elif job.start is not None and job.start.format == "megatron":
             checkpoint.load(job.start.folder, model=model, optimizer=None)
         self.statistics = StatisticsMeter(model, self.optimizer, job, runtime)
@@ -70,44 +82,107 @@ class Trainer:
     @property
     def state(self) -> TrainState:
         shared = self.settings.distributed_optimizer
-        return TrainState(step=self.step, tokens=self.course.tokens_after(self.step), shared_optimizer=shared)
+        return TrainState(
+            step=self.step,
+            tokens=self.course.tokens_after(self.step),
+            shared_optimizer=shared,
+            memory=self.guard.memory,
+            detours=len(self.guard.detours),
+        )
 
     @property
     def weights(self) -> Any:
         """The model without its wrapper."""
         return self.model.module
 
-    def train_step(self) -> StepRecord:
-        """Take the next step.
+    def go_to(self, folder: Path) -> None:
+        """Be what was saved there: the weights, the optimizer, the step, what the policy for bad steps knows."""
+        state = files.read_state(folder)
+        checkpoint.load(folder, model=self.weights, optimizer=self.optimizer)
+        self.step, self.guard.memory = state.step, state.memory
+
+    def train_step(self) -> StepRecord | Detour:
+        """Take the next step, or pass over it. A detour is returned instead if the run has to go back.
 
         Raises:
-            BunbukuError: The loss or the gradient is not a number, or infinite.
+            BunbukuError: The step is a bad one, and the run stops at such.
         """
         clock = time.perf_counter()
         self.step += 1
         step = self.course.step(self.step)
+        record = StepRecord(step=self.step, tokens=step.tokens, batch_tokens=step.batch_tokens)
+        if reason := self.guard.why_passed(self.step):
+            self.guard.pass_over(step, reason)
+            return record.model_copy(update={"skipped": reason})
+        rate = self.guard.rate(step)
         for group in self.optimizer.param_groups:
-            group["lr"] = step.learning_rate
+            group["lr"] = rate
         self.statistics.begin(self.step)
         self.model.train()
         self.model.zero_grad_buffer()
         self.optimizer.zero_grad()
         reports = self._run(self.feed.training(step), self.feed.micro_batches(step), forward_only=False)
         loss = self._mean(reports)
-        _insist_on_finite(step, "loss", loss)
-        _, norm, _ = self.optimizer.step()
-        _insist_on_finite(step, "gradient norm", float(norm))
-        self.statistics.write(self.step, step.tokens, float(norm))
-        return StepRecord(
-            step=self.step,
-            tokens=step.tokens,
-            batch_tokens=step.batch_tokens,
-            loss=loss,
-            gradient_norm=float(norm),
-            learning_rate=step.learning_rate,
-            seconds=time.perf_counter() - clock,
-            mixture=self.mixture.read() if self.mixture else None,
-        )
+        update = self._update(step, loss, rate)
+        if update.act == "roll_back":
+            return self.guard.turn_back(step, update.reason)
+        if update.act == "take" and update.gradient_norm is not None:
+            self.statistics.write(self.step, step.tokens, update.gradient_norm)
+        found = {
+            "loss": finite(loss),
+            "gradient_norm": update.gradient_norm,
+            "learning_rate": rate,
+            "seconds": time.perf_counter() - clock,
+            "mixture": self.mixture.read() if self.mixture else None,
+            "skipped": update.reason if update.act == "skip" else None,
+        }
+        return record.model_copy(update=found)
+
+    def _update(self, step: Step, loss: float, rate: float) -> "Update":
+        """Let the optimizer take its step if the policy for bad steps has nothing against it."""
+        where = f"(sequences {step.first_sample} to {step.first_sample + step.sequences - 1}, learning rate {rate:.3g})"
+        if self.guard.broken or not math.isfinite(loss):
+            value = loss if not math.isfinite(loss) else "finite, and its gradient is not"
+            trouble = f"the loss of step {step.number} is {value} {where}: {self._search(step)}"
+            return self._decided(step, finite(loss), None, trouble)
+        before = self.guard.policy.decides_before_updates
+        if before:
+            self.optimizer.prepare_grads()
+            norm = float(self.optimizer.get_grad_norm())
+        else:
+            norm = float(self.optimizer.step()[1])
+        trouble = "" if math.isfinite(norm) else f"the gradient norm of step {step.number} is {norm} {where}"
+        update = self._decided(step, loss, finite(norm), trouble)
+        if before and update.act == "take":
+            self.optimizer.step()
+        return update
+
+    def _decided(self, step: Step, loss: float | None, norm: float | None, trouble: str) -> "Update":
+        verdict = self.guard.decide(step, loss=loss, norm=norm, trouble=trouble)
+        if verdict.act == "skip":
+            self.guard.pass_over(step, verdict.reason)
+        return Update(verdict.act, verdict.reason, norm)
+
+    def _search(self, step: Step) -> Search:
+        """Where in a step something is that is not finite."""
+        batches = list(self.feed.training(step))
+        self.guard.searching(True)
+        try:
+            return search(
+                self.model,
+                batches,
+                lambda one: self._run(one, 1, forward_only=False),
+                runtime=self.runtime,
+                seen=self.guard.seen_here,
+                folder=self.guard.batch_folder(step),
+                known={
+                    "step": step.number,
+                    "part": self.job.train.stem,
+                    "samples": [self.feed.samples(step, number) for number in range(len(batches))],
+                },
+            )
+        finally:
+            self.guard.searching(False)
 
     @torch.no_grad()
     def validate(self) -> float | None:
@@ -178,16 +253,6 @@ def _loss(counted_BS: torch.Tensor, losses_BS: torch.Tensor) -> tuple[torch.Tens
     return weighted.sum() / counted_BS.sum().clamp(min=1), report
 
 
-def _insist_on_finite(step: Step, what: str, value: float) -> None:
-    if not math.isfinite(value):
-        raise BunbukuError(
-            f"the {what} of step {step.number} is {value} "
-            f"(sequences {step.first_sample} to {step.first_sample + step.sequences - 1}, "
-            f"learning rate {step.learning_rate:.3g})",
-            hint="lower `optimizer.learning_rate` or lengthen the warm-up; the states before this step are kept",
-        )
-
-
 def _source(job: Job) -> Source:
     if job.start is not None:
         return HuggingFaceFolder(job.start.folder)
@@ -195,61 +260,3 @@ def _source(job: Job) -> Source:
     return RandomWeights(
         job.architecture, vocabulary=job.vocabulary, std=job.config.model.initial_std, seed=job.config.seed
     )
-
-
-def run(job: Job) -> None:
-    """Train from where the run stands to its end, or to its time limit."""
-    began = time.monotonic()
-    with started(job.settings) as runtime:
-        trainer = Trainer(job, runtime)
-        if trainer.step == 0:
-            _record(trainer, StepRecord(step=0, tokens=0, validation_loss=trainer.validate()))
-        last_saved = trainer.step
-        while trainer.step < trainer.course.steps:
-            record = trainer.train_step()
-            if trainer.step % job.config.validation_interval_steps == 0 or trainer.step == trainer.course.steps:
-                record = record.model_copy(update={"validation_loss": trainer.validate()})
-            _record(trainer, record)
-            if trainer.step in job.milestone_steps:
-                _save_milestone(trainer)
-            out_of_time = _is_out_of_time(trainer, began)
-            due = trainer.step % job.settings.checkpoint_interval_steps == 0
-            if due or out_of_time or trainer.step == trainer.course.steps:
-                _save_state(trainer)
-                last_saved = trainer.step
-            if out_of_time and trainer.step < trainer.course.steps:
-                break
-        _report(trainer, "done" if last_saved == trainer.course.steps else "stopped")
-
-
-def _record(trainer: Trainer, record: StepRecord) -> None:
-    if trainer.runtime.leads:
-        with files.history_file(trainer.job.scratch).open("a", encoding="utf-8") as history:
-            history.write(files.line_of(record) + "\n")
-
-
-def _save_milestone(trainer: Trainer) -> None:
-    folder = files.milestones(trainer.job.scratch)
-    checkpoint.save(folder, trainer.state, model=trainer.weights, optimizer=None, runtime=trainer.runtime)
-
-
-def _save_state(trainer: Trainer) -> None:
-    folder = files.states(trainer.job.scratch)
-    checkpoint.save(folder, trainer.state, model=trainer.weights, optimizer=trainer.optimizer, runtime=trainer.runtime)
-    if trainer.runtime.leads:
-        checkpoint.prune(folder, keep=trainer.settings.keep_checkpoints)
-
-
-def _is_out_of_time(trainer: Trainer, began: float) -> bool:
-    """Whether any rank has used up its time: all stop at the same step."""
-    limit = trainer.settings.time_limit_seconds
-    if limit is None:
-        return False
-    over = torch.tensor(float(time.monotonic() - began > limit), device=trainer.runtime.device)
-    return trainer.runtime.total(over).item() > 0
-
-
-def _report(trainer: Trainer, status: Any) -> None:
-    if trainer.runtime.leads:
-        outcome = Outcome(status=status, step=trainer.step)
-        files.outcome_file(trainer.job.scratch).write_text(outcome.model_dump_json(), encoding="utf-8")

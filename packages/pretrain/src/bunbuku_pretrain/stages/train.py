@@ -145,6 +145,7 @@ def _job(
         resume=whole[-1].resolve() if whole else None,
         milestone_steps=Course(config).milestone_steps,
         scratch=draft.scratch.resolve(),
+        log=draft.log.resolve(),
     )
 
 

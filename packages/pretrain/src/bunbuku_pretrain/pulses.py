@@ -1,0 +1,86 @@
+"""Signs of life of the ranks, and what the publisher asks of them: small files in the scratch folder.
+
+- `pulses/rank-N.json`  what a rank is doing, since when, on which host; written at most once a second
+- `stop`                there once the run is to save its state and end, with the reason in it
+"""
+
+import os
+import re
+import socket
+import time
+from pathlib import Path
+from typing import Literal
+
+from bunbuku_contracts import Config
+from pydantic import NonNegativeInt, ValidationError
+
+Doing = Literal["start", "step", "validate", "save"]
+_LEAST_SECONDS = 1.0
+
+
+class Pulse(Config):
+    """What a rank last said."""
+
+    rank: NonNegativeInt
+    host: str
+    pid: NonNegativeInt
+    doing: Doing
+    step: NonNegativeInt
+    time: float
+    """Seconds since 1970."""
+
+
+class Heart:
+    """Says what a rank is doing."""
+
+    def __init__(self, scratch: Path, rank: int) -> None:
+        self._path = scratch / "pulses" / f"rank-{rank}.json"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._rank = rank
+        self._host = socket.gethostname()
+        self._last: tuple[Doing, float] | None = None
+
+    def beat(self, doing: Doing, step: int) -> None:
+        now = time.time()
+        if self._last is not None and self._last[0] == doing and now - self._last[1] < _LEAST_SECONDS:
+            return
+        self._last = (doing, now)
+        pulse = Pulse(rank=self._rank, host=self._host, pid=os.getpid(), doing=doing, step=step, time=now)
+        partial = self._path.with_suffix(".partial")
+        partial.write_text(pulse.model_dump_json(), encoding="utf-8")
+        partial.replace(self._path)
+
+
+def read_pulses(scratch: Path) -> list[Pulse]:
+    """What all ranks last said, in the order of their numbers."""
+    found: list[Pulse] = []
+    for path in (scratch / "pulses").glob("rank-*.json"):
+        if re.fullmatch(r"rank-\d+\.json", path.name):
+            try:
+                found.append(Pulse.model_validate_json(path.read_bytes()))
+            except (FileNotFoundError, ValidationError):
+                continue
+    return sorted(found, key=lambda pulse: pulse.rank)
+
+
+def forget_pulses(scratch: Path) -> None:
+    for path in (scratch / "pulses").glob("rank-*.json"):
+        path.unlink(missing_ok=True)
+
+
+def stop_file(scratch: Path) -> Path:
+    return scratch / "stop"
+
+
+def ask_to_stop(scratch: Path, reason: str) -> None:
+    partial = stop_file(scratch).with_suffix(".partial")
+    partial.write_text(reason, encoding="utf-8")
+    partial.replace(stop_file(scratch))
+
+
+def asked_to_stop(scratch: Path) -> str | None:
+    """Why the run is to end, `None` if it is not."""
+    try:
+        return stop_file(scratch).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
