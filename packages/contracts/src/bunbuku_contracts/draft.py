@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.console import RenderableType
+
 from bunbuku_contracts import progress
 from bunbuku_contracts.artifact import MANIFEST, Artifact
 from bunbuku_contracts.digest import hash_files, walk
@@ -66,10 +68,20 @@ class Draft:
         known |= {name: value for name, value in facts.items() if value is not None}
 
     def track[T](
-        self, items: Iterable[T], *, unit: str, total: int | None = None, label: str | None = None, done: int = 0
+        self,
+        items: Iterable[T],
+        *,
+        unit: str,
+        total: int | None = None,
+        label: str | None = None,
+        done: int = 0,
+        note: Callable[[], str] | None = None,
+        panel: Callable[[], RenderableType] | None = None,
     ) -> Iterator[T]:
         """`items`, one by one, with progress for people. See `bunbuku_contracts.progress`."""
-        return progress.track(items, unit=unit, total=total, label=label or self.label, done=done)
+        return progress.track(
+            items, unit=unit, total=total, label=label or self.label, done=done, note=note, panel=panel
+        )
 
     def launch(
         self,

@@ -3,19 +3,41 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 LINE_SECONDS = 60.0
 """How often a line is written where there is no terminal."""
 
 _logger = logging.getLogger(__name__)
-_bars: Progress | None = None
 
 
-def track[T](items: Iterable[T], *, unit: str, label: str, total: int | None = None, done: int = 0) -> Iterator[T]:
+class _Bars(Progress):
+    """The one live display of a terminal: a panel, if somebody has one, over the bars."""
+
+    panel: Callable[[], RenderableType] | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self.panel is not None:
+            yield self.panel()
+        yield from super().get_renderables()
+
+
+_bars: _Bars | None = None
+
+
+def track[T](
+    items: Iterable[T],
+    *,
+    unit: str,
+    label: str,
+    total: int | None = None,
+    done: int = 0,
+    note: Callable[[], str] | None = None,
+    panel: Callable[[], RenderableType] | None = None,
+) -> Iterator[T]:
     """`items`, one by one, while people are told how far along they are.
 
     Args:
@@ -24,16 +46,27 @@ def track[T](items: Iterable[T], *, unit: str, label: str, total: int | None = N
         label: What is being done.
         total: How many there will be, if `items` does not know its length.
         done: How many come first that were done before, and say nothing about how fast it goes.
+        note: What a line of the log says besides.
+        panel: What a terminal shows over the bars. Asked several times a second, by a thread of the display.
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
-    return (_bar if sys.stderr.isatty() else _lines)(items, unit, label, total, done)
+    if sys.stderr.isatty():
+        return _bar(items, unit, label, total, done, panel)
+    return _lines(items, unit, label, total, done, note)
 
 
-def _bar[T](items: Iterable[T], unit: str, label: str, total: int | None, before: int) -> Iterator[T]:
+def _bar[T](
+    items: Iterable[T],
+    unit: str,
+    label: str,
+    total: int | None,
+    before: int,
+    panel: Callable[[], RenderableType] | None,
+) -> Iterator[T]:
     global _bars  # a terminal has room for one live display: trackers inside one another share it
     outermost = _bars is None
-    bars = _bars = _bars or Progress(
+    bars = _bars = _bars or _Bars(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -45,10 +78,12 @@ def _bar[T](items: Iterable[T], unit: str, label: str, total: int | None, before
     if outermost:
         bars.start()
     task = bars.add_task(label, total=total, unit=unit, rate="")
+    outer_panel, bars.panel = bars.panel, panel or bars.panel
     try:
         yield from _count(items, bars, task, before)
     finally:
         bars.remove_task(task)
+        bars.panel = outer_panel
         if outermost:
             bars.stop()
             _bars = None
@@ -67,14 +102,17 @@ def _count[T](items: Iterable[T], bars: Progress, task: TaskID, before: int) -> 
             pending = 0
 
 
-def _lines[T](items: Iterable[T], unit: str, label: str, total: int | None, before: int) -> Iterator[T]:
+def _lines[T](
+    items: Iterable[T], unit: str, label: str, total: int | None, before: int, note: Callable[[], str] | None
+) -> Iterator[T]:
     started = told = time.monotonic()
     for done, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
         if now - told >= LINE_SECONDS:
             told = now
-            _logger.info("%s", line(done, total, now - started, unit=unit, label=label, before=before))
+            said = line(done, total, now - started, unit=unit, label=label, before=before)
+            _logger.info("%s", "; ".join(filter(None, (said, note and note()))))
 
 
 def line(done: int, total: int | None, seconds: float, *, unit: str, label: str, before: int = 0) -> str:
