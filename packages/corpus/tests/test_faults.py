@@ -322,11 +322,11 @@ def test_killed_at_ten_random_moments_it_makes_the_same_bytes(tmp_path: Path, st
     moments, unfinished = random.Random(4), 0
     for n in range(10):
         call = command(stage, given, tmp_path / f"killed-{n}", *more)
-        moment = moments.uniform(0.15, 1.0) * seconds
+        moment = moments.uniform(0.1, 0.8) * seconds
         unfinished += killed(call, lambda now, moment=moment: now > moment)
         subprocess.run(call, check=True, capture_output=True)
         assert load(tmp_path / f"killed-{n}", Corpus).content == whole, n
-    assert unfinished >= 7
+    assert unfinished >= 5
 
 
 @pytest.mark.long

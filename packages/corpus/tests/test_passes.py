@@ -12,12 +12,14 @@ from bunbuku_corpus import (
     AnnotateRun,
     CleanConfig,
     CleanRun,
+    ContaminationConfig,
     CoverageConfig,
     DecideConfig,
     GatherConfig,
     SplitConfig,
     annotate,
     clean,
+    contamination,
     coverage,
     decide,
     gather,
@@ -71,11 +73,12 @@ def annotated(raw: Artifact[Corpus], tmp_path_factory: pytest.TempPathFactory) -
     return annotate(tmp_path_factory.mktemp("annotated") / "a", AnnotateConfig(), raw)
 
 
-@pytest.mark.parametrize("name", ["clean", "annotate", "decide", "split", "coverage"])
+@pytest.mark.parametrize("name", ["clean", "annotate", "decide", "split", "coverage", "contamination"])
 def test_the_number_of_workers_changes_no_byte(
     tmp_path: Path, raw: Artifact[Corpus], annotated: Artifact[Corpus], name: str
 ):
-    facts = facts_of(tmp_path)
+    facts, items = facts_of(tmp_path), tmp_path / "items.jsonl"
+    items.write_text(json.dumps({"id": "food", "question": PROSE}) + "\n", encoding="utf-8")
 
     def run(workers: int) -> Artifact[Any]:
         out, run = tmp_path / f"{name}-{workers}", EngineRun(workers=workers)
@@ -85,6 +88,7 @@ def test_the_number_of_workers_changes_no_byte(
             "decide": lambda: decide(out, DecideConfig.model_validate(POLICY), annotated, run=run),
             "split": lambda: split(out, SplitConfig(validation=0.2, test=0.2), raw, run=run),
             "coverage": lambda: coverage(out, CoverageConfig(), raw, facts, run=run),
+            "contamination": lambda: contamination(out, ContaminationConfig(), raw, items, run=run),
         }
         return made[name]()
 

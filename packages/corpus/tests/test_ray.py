@@ -15,6 +15,7 @@ from bunbuku_corpus import (
     AnnotateRun,
     CleanConfig,
     CleanRun,
+    ContaminationConfig,
     CoverageConfig,
     DecideConfig,
     DedupConfig,
@@ -26,6 +27,7 @@ from bunbuku_corpus import (
     ThinConfig,
     annotate,
     clean,
+    contamination,
     coverage,
     decide,
     dedup,
@@ -105,6 +107,7 @@ def test_stages_that_look_at_each_document_make_the_same_bytes_on_two_nodes(
 ):
     raw = corpus_of(tmp_path, 400)
     (tmp_path / "facts.jsonl").write_text('{"subject": "送料無料", "object": "お問い合わせ"}\n', encoding="utf-8")
+    (tmp_path / "items.jsonl").write_text('{"id": 1, "question": "お問い合わせ先はこちら"}\n', encoding="utf-8")
     monkeypatch.chdir(tmp_path)  # paths are relative: Ray's processes are elsewhere
     raw = load(Path("raw"), Corpus)
     annotated = annotate(Path("annotated"), AnnotateConfig(), raw)
@@ -113,6 +116,9 @@ def test_stages_that_look_at_each_document_make_the_same_bytes_on_two_nodes(
         "annotate": lambda out, run: annotate(out, AnnotateConfig(), raw, run=AnnotateRun(**run)),
         "decide": lambda out, run: decide(out, DecideConfig(filters=(TooShort(),)), annotated, run=EngineRun(**run)),
         "split": lambda out, run: split(out, SplitConfig(validation=0.2, test=0.2), raw, run=EngineRun(**run)),
+        "contamination": lambda out, run: contamination(
+            out, ContaminationConfig(), raw, Path("items.jsonl"), run=EngineRun(**run)
+        ),
         "coverage": lambda out, run: coverage(out, CoverageConfig(), raw, Path("facts.jsonl"), run=EngineRun(**run)),
     }
     for name, stage in runs.items():

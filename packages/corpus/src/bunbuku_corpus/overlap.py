@@ -82,6 +82,13 @@ class Finding:
     """Of that one, in letters."""
     rank: int = 0
 
+    def add(self, other: "Finding") -> None:
+        """Count what `other` counted of the same item, too."""
+        self.documents += other.documents
+        if (other.coverage, other.rank) > (self.coverage, self.rank):
+            self.coverage, self.rank = other.coverage, other.rank
+            self.document, self.passage = other.document, other.passage
+
     @property
     def contaminated(self) -> bool:
         """Whether some document covers enough of it."""
@@ -97,6 +104,15 @@ class _Grams(NamedTuple):
     """Where each one's places begin in the two below, and the end."""
     items: NDArray[np.int64]
     places: NDArray[np.int64]
+
+
+class Counts(NamedTuple):
+    """What was counted in some of the documents."""
+
+    documents: int
+    characters: int
+    findings: dict[int, Finding]
+    """Of the items that some document covers in part, by their numbers."""
 
 
 class Overlap:
@@ -161,6 +177,21 @@ class Overlap:
                     self._record(index, 1.0, document, text, at, at + len(self.findings[index].letters))
         if len(self._grams.hashes) and len(text) >= self.evidence.ngram:
             self._add_grams(document, text)
+
+    def counts(self) -> Counts:
+        """What was counted, to be sent to another process; from here on it begins anew."""
+        found = {number: one for number, one in enumerate(self.findings) if one.document is not None}
+        counts = Counts(self.documents, self.characters, found)
+        self.documents = self.characters = 0
+        self.findings = [Finding(one.item, one.letters, one.method) for one in self.findings]
+        return counts
+
+    def merge(self, counts: Counts) -> None:
+        """Count what was counted elsewhere, too."""
+        self.documents += counts.documents
+        self.characters += counts.characters
+        for number, found in counts.findings.items():
+            self.findings[number].add(found)
 
     def _add_grams(self, document: Document, text: str) -> None:
         hashes = ngram_hashes(codepoints(text), self.evidence.ngram)

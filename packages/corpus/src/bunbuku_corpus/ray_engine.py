@@ -8,8 +8,9 @@ import logging
 import os
 import pickle
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -95,12 +96,25 @@ def _items(items: Sequence[Any]) -> Any:
 
 
 @dataclass(frozen=True)
+class _Home:
+    """The folder that paths are relative to: Ray's processes are started elsewhere."""
+
+    folder: Path = field(default_factory=Path.cwd)
+
+    def enter(self) -> None:
+        with suppress(FileNotFoundError):  # then paths are absolute, or the error names one
+            os.chdir(self.folder)
+
+
+@dataclass(frozen=True)
 class _Each:
     """What is done to an item, as Ray Data wants it: from row to row."""
 
     work: Callable[[Any], Any]
+    home: _Home = field(default_factory=_Home)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        self.home.enter()
         try:
             result = self.work(pickle.loads(row[_ITEM]))
         except BunbukuError as error:  # sent back as it is: Ray would wrap it into errors of its own
@@ -113,15 +127,19 @@ class _Read:
     """What an item stands for, as a table."""
 
     work: Callable[[Any], pa.RecordBatch]
+    home: _Home = field(default_factory=_Home)
 
     def __call__(self, items: pa.Table) -> pa.Table:
+        self.home.enter()
         return pa.Table.from_batches([self.work(pickle.loads(item.as_py())) for item in items[_ITEM]])
 
 
 def _grouped(step: Step) -> Callable[[pa.Table], pa.Table]:
     """A step on the rows of a bucket. Ray wants a function here, with a name."""
+    home = _Home()
 
     def grouped(rows: pa.Table) -> pa.Table:
+        home.enter()
         return pa.Table.from_batches([step(one_batch(rows))])
 
     return grouped

@@ -1,6 +1,8 @@
 """Look for the items of a benchmark in a corpus."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,10 +11,14 @@ from bunbuku_contracts import Artifact, BunbukuError, Corpus, Dialogues, Draft, 
 from pydantic import NonNegativeInt
 
 from bunbuku_corpus import page, pictures
-from bunbuku_corpus.benchmarks import Reading, read_items
-from bunbuku_corpus.document import count_documents, read_documents
+from bunbuku_corpus.annotations import documents_of
+from bunbuku_corpus.benchmarks import Item, Reading, read_items
+from bunbuku_corpus.document import COLUMNS
+from bunbuku_corpus.engine import EngineRun, open_engine
 from bunbuku_corpus.intervals import wilson
-from bunbuku_corpus.overlap import Evidence, Finding, Overlap
+from bunbuku_corpus.overlap import Counts, Evidence, Finding, Overlap
+from bunbuku_corpus.shards import RowGroup, row_groups
+from bunbuku_corpus.writing import by_shard
 
 TITLE = "Benchmark items that stand in the corpus"
 _SCHEMA = pa.schema(
@@ -35,6 +41,9 @@ class ContaminationConfig(Reading, Evidence):
     """Contaminated items that the page shows, the most covered first."""
 
 
+_HERE = EngineRun()
+
+
 @stage("corpus.contamination")
 def contamination(
     draft: Draft,
@@ -42,6 +51,8 @@ def contamination(
     corpus: Artifact[Corpus],
     items: Path | None = None,
     dialogues: Artifact[Dialogues] | None = None,
+    *,
+    run: EngineRun = _HERE,
 ) -> Report:
     """Look for every item of a benchmark in a corpus: short ones as a whole, long ones by n-grams of letters.
 
@@ -49,9 +60,13 @@ def contamination(
     `--dialogues`. `items.parquet` has a row an item: its id, whether it is `contaminated`, its coverage by the document
     that covers it best, and that document's id. Scores are then given with and without those items, joined by id.
     """
-    overlap = Overlap(read_items(items, dialogues, config), config)
-    for document in draft.track(read_documents(corpus), unit="documents", total=count_documents(corpus)):
-        overlap.add(document)
+    wanted = tuple(read_items(items, dialogues, config))
+    overlap = Overlap(wanted, config)
+    shards = by_shard(row_groups(corpus, columns=COLUMNS))
+    with open_engine(run, draft.scratch) as engine:
+        work = engine.each(_Look(wanted, config), shards)
+        for counts in draft.track(work, unit="shards", total=len(shards)):
+            overlap.merge(counts)
     if not overlap.characters:
         raise BunbukuError(f"{corpus.dir} has no text to look in", hint="give a part that has some, such as DIR#train")
     findings = overlap.findings
@@ -73,6 +88,27 @@ def contamination(
     }
     drawn = {"coverage.svg": _picture(judged, config)}
     return Report(title=TITLE, page=page.publish(draft, TITLE, _sections(overlap, bad, config), drawn))
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Looks for the items in one shard."""
+
+    items: tuple[Item, ...]
+    evidence: Evidence
+
+    def __call__(self, groups: tuple[RowGroup, ...]) -> Counts:
+        overlap = _empty((self.items, self.evidence))
+        for group in groups:
+            for document in documents_of(group.read()):
+                overlap.add(document)
+        return overlap.counts()
+
+
+@lru_cache(1)
+def _empty(what: tuple[tuple[Item, ...], Evidence]) -> Overlap:
+    """Made once: the index of the items' n-grams takes time to build."""
+    return Overlap(*what)
 
 
 def _row(found: Finding) -> dict[str, str | float | bool | None]:
