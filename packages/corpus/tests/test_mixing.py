@@ -155,6 +155,17 @@ def test_documents_that_were_found_often_are_written_more_often(tmp_path: Path):
     assert mixed.manifest.metrics["web.documents"] == 3
 
 
+def test_an_id_that_two_corpora_have_is_refused_by_both_their_names(tmp_path: Path):
+    one, other = documents("a", 20), documents("b", 20)
+    web, books = corpus_of(tmp_path / "web", one), corpus_of(tmp_path / "books", [*other, one[13]])
+    with pytest.raises(BunbukuError, match="the id 'a:13' is in 'web' and in 'books'"):
+        mix(tmp_path / "mix", MixConfig(), {"web": web, "books": books}, run=EngineRun(workers=2))
+    assert not (tmp_path / "mix").exists()
+    held = split(tmp_path / "split", SplitConfig(validation=0.4, test=0.4), web)
+    with pytest.raises(BunbukuError, match="the id 'a:13' is in 'web' and in 'books'"):
+        mix(tmp_path / "mix", MixConfig(), {"web": held, "books": books})
+
+
 def test_a_document_without_a_domain_and_a_domain_without_documents_are_refused(tmp_path: Path):
     raw = corpus_of(tmp_path / "web", documents("a", 3, source="cc"))
     wiki = MixConfig.model_validate({"domains": [{"name": "wiki", "sources": ["wikipedia"]}]})

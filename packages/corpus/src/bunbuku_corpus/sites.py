@@ -21,8 +21,7 @@ from bunbuku_contracts import BunbukuError
 from numpy.typing import NDArray
 
 from bunbuku_corpus.files import open_stream
-from bunbuku_corpus.items import Hashes, Items
-from bunbuku_corpus.ngrams import codepoints
+from bunbuku_corpus.items import Hashes, text_hashes
 
 _FILES = ("domains", "domains.gz", "urls", "urls.gz")
 _LINES = 100_000
@@ -45,7 +44,7 @@ class Sites(NamedTuple):
         """The categories of each address, with a space between them; `None` for what has none."""
         names = [_names(url) if url else [] for url in urls]
         flat = [name for some in names for name in some]
-        hashes = _hashes(flat)
+        hashes = text_hashes(flat)
         places = np.minimum(np.searchsorted(self.known, hashes), max(len(self.known) - 1, 0))
         bits = (
             np.where(self.known[places] == hashes, self.listed[places], np.uint64(0)) if len(self.known) else hashes * 0
@@ -71,7 +70,7 @@ def read_sites(folder: Path, categories: tuple[str, ...], digest: str) -> Sites:
     known, listed = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
     for bit, category in enumerate(categories):
         for lines in _lines(folder, category):
-            known.append(_hashes(lines))
+            known.append(text_hashes(lines))
             listed.append(np.full(len(lines), 1 << bit, np.uint64))
     hashes, bits = np.concatenate(known), np.concatenate(listed)
     order = np.argsort(hashes)
@@ -161,9 +160,3 @@ def _names(url: str) -> list[str]:
     if parts.query:
         paths.append(f"{paths[-1] if paths else bare + '/'}?{parts.query.lower()}")
     return names + paths
-
-
-def _hashes(names: Sequence[str]) -> Hashes:
-    offsets = np.zeros(len(names) + 1, np.int64)
-    np.cumsum([len(name) for name in names], out=offsets[1:])
-    return Items(codepoints("".join(names)), offsets).hashes(offsets[:-1], offsets[1:])

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import pyarrow as pa
 from bunbuku_contracts import (
     Artifact,
@@ -26,6 +27,7 @@ from pydantic import PositiveInt, model_validator
 
 from bunbuku_corpus.arrow import compute
 from bunbuku_corpus.engine import EngineRun, open_engine
+from bunbuku_corpus.items import Hashes, text_hashes
 from bunbuku_corpus.mixing import CORPUS, DOMAIN, Assign, Domain, Mixture, Rehydration, Size, plan
 from bunbuku_corpus.shards import NUMBER, RowGroup, row_groups
 from bunbuku_corpus.writing import DATA, Shard, by_shard, count_rows
@@ -85,11 +87,14 @@ def mix(draft: Draft, config: MixConfig, corpora: dict[str, Artifact[Corpus]], *
     write = _WriteMixed(Assign(domains, config.rehydration), Assign(domains), draft.dir)
     documents: Counter[str] = Counter()
     characters: Counter[str] = Counter()
+    hashes = [np.empty(0, np.uint64)]
     with open_engine(run, draft.scratch) as engine:
         for tally in draft.track(engine.each(write, work), unit="shards", total=len(work)):
             documents += tally.documents
             characters += tally.characters
+            hashes += tally.ids
             count_rows(draft, tally.files)
+    _refuse_shared_ids(np.concatenate(hashes), work)
     for domain in domains:
         if not documents[domain.name]:
             hint = "correct what it asks for, or the order of the domains: a document belongs to the first that it fits"
@@ -149,6 +154,8 @@ class _Tally:
     documents: Counter[str] = field(default_factory=Counter[str])
     characters: Counter[str] = field(default_factory=Counter[str])
     files: dict[str, int] = field(default_factory=dict[str, int])
+    ids: list[Hashes] = field(default_factory=list[Hashes])
+    """Hashes of the ids that were read."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +173,7 @@ class _WriteMixed:
         with Shard(self.out, f"{given.corpus}-{given.groups[0].path.name}", tally.files) as shard:
             for group in given.groups:
                 batch = group.read().drop_columns([NUMBER])
+                tally.ids.append(text_hashes(batch["id"].to_pylist()))
                 names = pa.array([given.corpus] * batch.num_rows)
                 assigned = assign(batch.append_column(CORPUS, names)).drop_columns([CORPUS])
                 _refuse_homeless(assigned, given)
@@ -185,6 +193,25 @@ def _refuse_homeless(assigned: pa.RecordBatch, given: _Shard) -> None:
             f"no domain takes {one['id']!r} of {given.corpus!r} (source {one['source']!r}, language {one['language']!r})",
             hint="add a domain that asks for nothing as the last one",
         )
+
+
+def _refuse_shared_ids(hashes: Hashes, work: Sequence[_Shard]) -> None:
+    """Documents of several corpora have ids of their own, or none of them could be told from another later on."""
+    ordered = np.sort(hashes)
+    shared = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if not len(shared):
+        return
+    met: dict[str, str] = {}
+    for one in work:
+        for group in one.groups:
+            ids = replace(group, columns=("id",)).read()["id"].to_pylist()
+            for place in np.flatnonzero(np.isin(text_hashes(ids), shared)).tolist():
+                if (id := ids[place]) in met:
+                    raise BunbukuError(
+                        f"the id {id!r} is in {met[id]!r} and in {one.corpus!r}: a document has an id of its own",
+                        hint="leave one of them out (dedup one --against the other), or gather it under other ids",
+                    )
+                met[id] = one.corpus
 
 
 def _parts(corpus: Artifact[Corpus]) -> Sequence[str]:
