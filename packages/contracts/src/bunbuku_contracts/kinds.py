@@ -10,10 +10,13 @@ from bunbuku_contracts.manifest import Spec
 
 
 class Corpus(Spec):
-    """Parquet shards of documents: `id, text, source, url, licence, language`, all strings, `url` may be null.
+    """Parquet shards of documents: `id, text, source, url, licence, language`, these all strings, `url` may be null.
 
-    `data` holds the documents, or `train`, `validation` and `test` do after a split. `dropped` has `reason` as well;
-    `parallel` has a pair of sentences a document, divided by a newline.
+    Stages add columns of their own, whose types are theirs: `cluster` (string), `cluster_size` and `copies` (int64) where
+    duplicates went, `annotations` (struct), `topic` (string), `bits_per_byte` (float64). A reader names the columns it
+    wants. `data` holds the documents, or `train`, `validation` and `test` do after a split. `dropped` has `reason` as well
+    (and `duplicate_of` and `similarity`, float64, if it is one); `parallel` has a pair of sentences a document, divided by
+    a newline.
     """
 
     kind: ClassVar[str] = "corpus"
