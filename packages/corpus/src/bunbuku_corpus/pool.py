@@ -44,16 +44,6 @@ def open_pool(workers: int) -> Generator[Map]:
             ) from error
 
 
-def in_order[T, R](work: Callable[[T], R], items: Iterable[T], *, workers: int) -> Iterator[R]:
-    """What `work` makes of each item, in their order, by a pool that ends with them.
-
-    Raises:
-        BunbukuError: A worker was killed.
-    """
-    with open_pool(workers) as ordered:
-        yield from ordered(work, items)
-
-
 @dataclass(frozen=True)
 class _Ordered:
     """Results in the items' order, with at most `ahead` items handed out."""

@@ -1,21 +1,25 @@
 """Divide a corpus into what its documents are about."""
 
 import heapq
+import pickle
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
 
 import pyarrow as pa
 from bunbuku_contracts import Artifact, BunbukuError, Corpus, Draft, Picture, Section, Table, stage
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from bunbuku_corpus import page, pictures
-from bunbuku_corpus.batches import BatchWriter, read_batches
+from bunbuku_corpus.batches import with_columns
 from bunbuku_corpus.clustering import NO_TERMS, Found, Topics, find_topics, read_topics, write_topics
 from bunbuku_corpus.document import Document, count_documents, read_documents
 from bunbuku_corpus.embedding import EmbeddingConfig
+from bunbuku_corpus.engine import EngineRun
 from bunbuku_corpus.intervals import Interval
 from bunbuku_corpus.language import sample as excerpt
+from bunbuku_corpus.passes import passed
 from bunbuku_corpus.sampling import rank, sample
 
 TITLE = "What the corpus is about"
@@ -34,13 +38,19 @@ class TopicsConfig(EmbeddingConfig):
     """Column for the topic's name; `<column>_similarity` says how near the document is to its middle."""
     samples: NonNegativeInt = 3
     """Documents shown of each topic."""
-    rows_per_shard: PositiveInt = 100_000
-    """Documents in a Parquet file."""
 
 
-@stage("corpus.topics", bitwise=False)
+_HERE = EngineRun()
+
+
+@stage("corpus.topics", revision=2, bitwise=False)
 def topics(
-    draft: Draft, config: TopicsConfig, corpus: Artifact[Corpus], like: Artifact[Corpus] | None = None
+    draft: Draft,
+    config: TopicsConfig,
+    corpus: Artifact[Corpus],
+    like: Artifact[Corpus] | None = None,
+    *,
+    run: EngineRun = _HERE,
 ) -> Corpus:
     """Find what the documents of a corpus are about, and write each one's topic as a column.
 
@@ -49,18 +59,18 @@ def topics(
     for domains. `--like` divides by the topics of another corpus that was made here. Needs scikit-learn.
     """
     found = Found(read_topics(like), float("nan")) if like else _find(draft, config, corpus)
-    tally = _Tally(config.samples)
-    with BatchWriter(draft, rows_per_shard=config.rows_per_shard) as data:
-        work = _divided(corpus, found.topics, config, data, tally)
-        for _ in draft.track(work, unit="documents", total=count_documents(corpus)):
-            pass
+    known = draft.scratch / "topics.pickle"
+    known.parent.mkdir(parents=True, exist_ok=True)
+    known.write_bytes(pickle.dumps(found.topics))
+    tally = passed(draft, corpus, _Divide(known, config.column, config.samples), _Tally(config.samples), run)
+    total = tally.documents.total()
     write_topics(draft, found.topics)
-    draft.metrics |= {"documents": data.documents, "topics": len(found.topics.topics)}
+    draft.metrics |= {"documents": total, "topics": len(found.topics.topics)}
     if found.silhouette == found.silhouette:
         draft.metrics["silhouette"] = found.silhouette
     draft.metrics |= {f"topic.{name}.documents": tally.documents[name] for name in sorted(tally.documents)}
-    drawn = {"topics.svg": _picture(tally, data.documents)}
-    page.publish(draft, TITLE, _sections(found, tally, data.documents), drawn)
+    drawn = {"topics.svg": _picture(tally, total)}
+    page.publish(draft, TITLE, _sections(found, tally, total), drawn)
     return Corpus(languages=tuple(sorted(tally.languages)))
 
 
@@ -83,7 +93,7 @@ class _Tally:
     languages: set[str] = field(default_factory=set[str])
     shown: dict[str, list[tuple[int, str, str]]] = field(default_factory=dict[str, list[tuple[int, str, str]]])
 
-    def add(self, name: str, document: Document) -> None:
+    def count(self, name: str, document: Document) -> None:
         self.documents[name] += 1
         self.chars[name] += len(document.text)
         self.languages.add(document.language)
@@ -95,21 +105,38 @@ class _Tally:
         else:
             heapq.heappushpop(some, one)
 
+    def add(self, other: "_Tally") -> None:
+        self.documents += other.documents
+        self.chars += other.chars
+        self.languages |= other.languages
+        for name, some in other.shown.items():
+            self.shown[name] = heapq.nlargest(self.samples, [*self.shown.get(name, ()), *some])
 
-def _divided(
-    corpus: Artifact[Corpus], topics: Topics, config: TopicsConfig, data: BatchWriter, tally: _Tally
-) -> Iterator[None]:
-    added = (config.column, f"{config.column}_similarity")
-    for batch in read_batches(corpus):
+
+@dataclass(frozen=True)
+class _Divide:
+    """Writes into each document's row which topic it has."""
+
+    topics: Path
+    """Where they lie: they are large, and the same for all."""
+    column: str
+    samples: int
+
+    def __call__(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, _Tally]:
+        tally, topics = _Tally(self.samples), _read_once(self.topics)
         placed = topics.place(batch.column("text").to_pylist())
         names = [topics.name(topic) for topic in placed.topics.tolist()]
-        batch = batch.select([name for name in batch.schema.names if name not in added])
-        batch = batch.append_column(added[0], pa.array(names, pa.string()))
-        batch = batch.append_column(added[1], pa.array(placed.similarities.round(4).tolist(), pa.float32()))
-        data.add(batch)
         for name, row in zip(names, batch.select(["id", "text", "language"]).to_pylist(), strict=True):
-            tally.add(name, Document(**row, source="", url=None, licence=""))
-            yield
+            tally.count(name, Document(**row, source="", url=None, licence=""))
+        similarities = pa.array(placed.similarities.round(4).tolist(), pa.float32())
+        added = {self.column: pa.array(names, pa.string()), f"{self.column}_similarity": similarities}
+        divided = with_columns(batch, added, without=tuple(added))
+        return divided.replace_schema_metadata(batch.schema.metadata), tally
+
+
+@lru_cache(1)
+def _read_once(path: Path) -> Topics:
+    return pickle.loads(path.read_bytes())
 
 
 def _picture(tally: _Tally, total: int) -> str:
