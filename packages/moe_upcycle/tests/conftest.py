@@ -7,12 +7,27 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from bunbuku_contracts import Architecture, Artifact, Checkpoint, Config, Draft, Experts, stage
+from bunbuku_contracts import Architecture, Artifact, Checkpoint, Config, Corpus, Draft, Experts, stage
+from bunbuku_moe_upcycle.layout import Output
+from bunbuku_moe_upcycle.tensors import encode, write_tensors
 from pydantic import Field
 from safetensors.numpy import save_file
 
 TOKENIZER = "7" * 64
 FFN, HEADS, KV_HEADS, VOCABULARY = 24, 4, 2, 32
+LETTERS = "あいうえおかきく分福茶釜狸寺山川0123abcd{};="
+"""Ids 4 to 31: eight kana, eight kanji, four digits, four Latin letters, four signs of code."""
+
+
+def tokenizer_files() -> dict[str, Any]:
+    """A tokenizer that transformers opens, with an id a letter."""
+    names = ["<unk>", "<s>", "</s>", "<pad>", *LETTERS]
+    split = {"type": "Split", "pattern": {"Regex": ""}, "behavior": "Isolated", "invert": False}
+    model = {"type": "WordLevel", "vocab": {name: at for at, name in enumerate(names)}, "unk_token": "<unk>"}
+    parts = dict.fromkeys(("truncation", "padding", "normalizer", "post_processor", "decoder"))
+    fast = {"version": "1.0", **parts, "added_tokens": [], "pre_tokenizer": split, "model": model}
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "<unk>", "eos_token": "</s>"}
+    return {"tokenizer.json": fast, "tokenizer_config.json": config}
 
 
 class DenseConfig(Config):
@@ -22,6 +37,9 @@ class DenseConfig(Config):
     head_size: int = 4
     deviation: float = 0.1
     seed: int = 0
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    step: int = 7
+    tokenizer: str = TOKENIZER
     files: int = 1
     format: Literal["hf", "megatron", "peft"] = "hf"
     tied: bool = False
@@ -74,7 +92,11 @@ def make_dense(draft: Draft, config: DenseConfig) -> Checkpoint:
     for number in range(config.files):
         part = {name: tensors[name] for name in names[number :: config.files]}
         name = "model.safetensors" if config.files == 1 else f"model-{number + 1:05d}-of-{config.files:05d}.safetensors"
-        save_file(part, draft.dir / name, metadata={"format": "pt"})
+        if config.dtype == "bfloat16":
+            plans = [Output(name, "BF16", tensor.shape) for name, tensor in part.items()]
+            write_tensors(draft.dir / name, plans, (encode(part[plan.name], "BF16") for plan in plans))
+        else:
+            save_file(part, draft.dir / name, metadata={"format": "pt"})
     if config.index:
         (draft.dir / "model.safetensors.index.json").write_text(json.dumps({"weight_map": config.index}))
     settings = {
@@ -90,10 +112,11 @@ def make_dense(draft: Draft, config: DenseConfig) -> Checkpoint:
         "rms_norm_eps": 1e-5,
         "rope_theta": 5000.0,
         "tie_word_embeddings": config.tied,
-        "dtype": "float32",
+        "dtype": config.dtype,
     }
     (draft.dir / "config.json").write_text(json.dumps(settings | config.config))
-    (draft.dir / "tokenizer.json").write_text('{"分福": "茶釜"}')
+    for name, content in tokenizer_files().items():
+        (draft.dir / name).write_text(json.dumps(content))
     (draft.dir / "README.md").write_text("the dense model's own page")
     architecture = Architecture(
         layers=config.layers,
@@ -110,9 +133,9 @@ def make_dense(draft: Draft, config: DenseConfig) -> Checkpoint:
     return Checkpoint(
         architecture=architecture,
         format=config.format,
-        step=7,
-        tokens_seen=700,
-        tokenizer=TOKENIZER,
+        step=config.step,
+        tokens_seen=100 * config.step,
+        tokenizer=config.tokenizer,
         licences=("CC0-1.0",),
     )
 
@@ -123,5 +146,35 @@ def dense(tmp_path: Path) -> Callable[..., Artifact[Checkpoint]]:
 
     def make(name: str = "dense", **fields: Any) -> Artifact[Checkpoint]:
         return make_dense(tmp_path / name, DenseConfig(**fields))
+
+    return make
+
+
+class TextConfig(Config):
+    """Documents with their sources."""
+
+    documents: tuple[tuple[str, str], ...]
+
+
+@stage("test.corpus")
+def make_corpus(draft: Draft, config: TextConfig) -> Corpus:
+    """A corpus of given texts."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows = [
+        {"id": f"test:{n}", "text": text, "source": source, "url": None, "licence": "CC0-1.0", "language": "ja"}
+        for n, (source, text) in enumerate(config.documents)
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows), draft.dir / "part-00000.parquet")
+    return Corpus()
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Callable[..., Artifact[Corpus]]:
+    """Make a corpus of texts, each with its source."""
+
+    def make(name: str, *documents: tuple[str, str]) -> Artifact[Corpus]:
+        return make_corpus(tmp_path / name, TextConfig(documents=documents))
 
     return make

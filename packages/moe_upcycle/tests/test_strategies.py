@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 from bunbuku_moe_upcycle.layout import Place
-from bunbuku_moe_upcycle.strategies import Copy, Drop, Noise, NormalRouter, UniformRouter, deviation_of
+from bunbuku_moe_upcycle.routers import NormalRouter, UniformRouter
+from bunbuku_moe_upcycle.strategies import Copy, Drop, Noise, deviation_of
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,12 +4,16 @@
 with a normalised router with; it needs the extra `hf` and is found by itself through the entry point `bunbuku.hf_models`.
 """
 
+from bunbuku_moe_upcycle.routers import HiddenRouter, NormalRouter, UniformRouter
 from bunbuku_moe_upcycle.stages import SimilarityConfig, UpcycleConfig, similarity, upcycle
-from bunbuku_moe_upcycle.strategies import Copy, Drop, Noise, NormalRouter, UniformRouter
+from bunbuku_moe_upcycle.strategies import Branches, Copy, Drop, Granular, Noise
 
 __all__ = [
+    "Branches",
     "Copy",
     "Drop",
+    "Granular",
+    "HiddenRouter",
     "Noise",
     "NormalRouter",
     "SimilarityConfig",

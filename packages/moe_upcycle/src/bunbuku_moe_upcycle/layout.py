@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from bunbuku_contracts import Architecture, Artifact, ArtifactError, BunbukuError, Checkpoint, Experts
+from bunbuku_contracts import Architecture, Artifact, ArtifactError, BunbukuError, Checkpoint
 
 from bunbuku_moe_upcycle.tensors import Stored, TensorFolder
 
@@ -20,14 +20,21 @@ type Weight = Literal["gate", "up", "down"]
 WEIGHTS: tuple[Weight, ...] = ("gate", "up", "down")
 MODEL_TYPE = "bunbuku_moe"
 ARCHITECTURE = "BunbukuMoeForCausalLM"
+MODELING = "modeling_bunbuku_moe"
+"""The module that is shipped with a checkpoint, for programs without this package (`trust_remote_code`)."""
+AUTO_MAP = {
+    "AutoConfig": f"{MODELING}.BunbukuMoeConfig",
+    "AutoModel": f"{MODELING}.BunbukuMoeModel",
+    "AutoModelForCausalLM": f"{MODELING}.{ARCHITECTURE}",
+}
 
 _MOE_NAMES = {"gate": "w1", "up": "w3", "down": "w2"}
-_DENSE_WEIGHT = re.compile(r"model\.layers\.(?P<layer>\d+)\.mlp\.(?P<weight>gate|up|down)_proj\.weight")
-_OTHER_WEIGHT = re.compile(
+DENSE_WEIGHT = re.compile(r"model\.layers\.(?P<layer>\d+)\.mlp\.(?P<weight>gate|up|down)_proj\.weight")
+OTHER_WEIGHT = re.compile(
     r"model\.embed_tokens\.weight|model\.norm\.weight|lm_head\.weight"
     r"|model\.layers\.\d+\.(self_attn\.[qkvo]_proj|input_layernorm|post_attention_layernorm)\.weight"
 )
-_LEFTOVER = re.compile(r".*rotary_emb\.inv_freq")
+LEFTOVER = re.compile(r".*rotary_emb\.inv_freq")
 _COPIED = re.compile(
     r"tokenizer.*|special_tokens_map\.json|added_tokens\.json|vocab\.json|merges\.txt|chat_template.*|generation_config\.json"
 )
@@ -72,6 +79,11 @@ def router_name(layer: int) -> str:
     return f"model.layers.{layer}.block_sparse_moe.gate.weight"
 
 
+def norm_name(layer: int) -> str:
+    """What the norm before a layer's feed-forward network is called on disk."""
+    return f"model.layers.{layer}.post_attention_layernorm.weight"
+
+
 def dense_name(layer: int, weight: Weight) -> str:
     """What a dense layer's matrix is called on disk."""
     return f"model.layers.{layer}.mlp.{weight}_proj.weight"
@@ -85,27 +97,32 @@ class Output(NamedTuple):
     shape: tuple[int, ...]
     source: str | None = None
     place: Place | None = None
+    layer: int | None = None
+    """Of a router or an expert."""
 
 
-def outputs(stored: Mapping[str, Stored], architecture: Architecture, experts: int) -> Iterator[Output]:
+def outputs(stored: Mapping[str, Stored], made: Architecture) -> Iterator[Output]:
     """Every tensor of the model with experts, in an order that depends on names alone.
 
-    The experts made of one dense matrix follow each other, so that it is read once.
+    The experts made of one dense matrix follow each other, so that it is read once: gate, then up, then down.
     """
+    assert made.experts is not None
+    experts, wide = made.experts.count, (made.ffn_size, made.hidden_size)
     for name in sorted(stored, key=_natural):
         tensor = stored[name]
-        if _LEFTOVER.fullmatch(name):
+        if LEFTOVER.fullmatch(name):
             continue
-        match = _DENSE_WEIGHT.fullmatch(name)
+        match = DENSE_WEIGHT.fullmatch(name)
         if match is None:
             yield Output(name, tensor.dtype, tensor.shape, source=name)
             continue
         layer = int(match["layer"])
         if match["weight"] == "gate":
-            yield Output(router_name(layer), tensor.dtype, (experts, architecture.hidden_size))
+            yield Output(router_name(layer), tensor.dtype, (experts, made.hidden_size), layer=layer)
         for expert in range(experts):
             place = Place(layer, expert, _weight(match["weight"]))
-            yield Output(place.name, tensor.dtype, tensor.shape, source=name, place=place)
+            shape = wide[::-1] if place.weight == "down" else wide
+            yield Output(place.name, tensor.dtype, shape, source=name, place=place, layer=layer)
 
 
 def open_weights(checkpoint: Artifact[Checkpoint]) -> TensorFolder:
@@ -136,77 +153,8 @@ def copied_files(checkpoint: Artifact[Checkpoint]) -> Iterator[Path]:
             yield checkpoint.dir / file.path
 
 
-def check_dense(checkpoint: Artifact[Checkpoint]) -> Architecture:
-    """The architecture of a checkpoint that can be upcycled.
-
-    Raises:
-        BunbukuError: It is in another format, or has experts already.
-    """
-    spec = checkpoint.manifest.spec
-    if spec.format != "hf":
-        raise BunbukuError(
-            f"{checkpoint.dir} is a checkpoint in {spec.format!r} format, upcycling reads 'hf'",
-            hint="bunbuku-pretrain export makes one of a Megatron checkpoint, bunbuku-align merge of an adapter",
-        )
-    if spec.architecture.experts is not None:
-        raise BunbukuError(
-            f"{checkpoint.dir} has {spec.architecture.experts.count} experts already, upcycling begins with a dense model",
-            hint="give the dense checkpoint it was made from",
-        )
-    return spec.architecture
-
-
-def check_mixture(name: str, checkpoint: Artifact[Checkpoint]) -> None:
-    """Refuse a checkpoint whose experts cannot be compared.
-
-    Raises:
-        BunbukuError: It is in another format, has no experts, or lacks some.
-    """
-    spec = checkpoint.manifest.spec
-    if spec.format != "hf":
-        raise BunbukuError(
-            f"{name!r} ({checkpoint.dir}) is a checkpoint in {spec.format!r} format, similarity reads 'hf'",
-            hint="bunbuku-pretrain export makes one of a Megatron checkpoint",
-        )
-    if spec.architecture.experts is None:
-        raise BunbukuError(
-            f"{name!r} ({checkpoint.dir}) is dense: it has no experts to compare",
-            hint="give checkpoints that bunbuku-moe-upcycle upcycle made, or that were trained from them",
-        )
-    stored = open_weights(checkpoint).stored
-    for layer in range(spec.architecture.layers):
-        for expert in range(spec.architecture.experts.count):
-            for weight in WEIGHTS:
-                if (wanted := Place(layer, expert, weight).name) not in stored:
-                    raise BunbukuError(
-                        f"{name!r} ({checkpoint.dir}) lacks {wanted!r}",
-                        hint="similarity reads Mixtral's layout on disk: export the checkpoint again",
-                    )
-
-
-def check_tensors(checkpoint: Artifact[Checkpoint], stored: Mapping[str, Stored]) -> None:
-    """Refuse tensors that a Llama does not have, and the absence or another shape of those that become experts."""
-    architecture = checkpoint.manifest.spec.architecture
-    for name in sorted(stored):
-        if not (_DENSE_WEIGHT.fullmatch(name) or _OTHER_WEIGHT.fullmatch(name) or _LEFTOVER.fullmatch(name)):
-            raise BunbukuError(
-                f"{checkpoint.dir} holds {name!r}, which a dense Llama does not have",
-                hint="upcycling knows Llama's layout without biases and nothing else",
-            )
-    wide = (architecture.ffn_size, architecture.hidden_size)
-    for layer in range(architecture.layers):
-        for weight in WEIGHTS:
-            name, shape = dense_name(layer, weight), wide[::-1] if weight == "down" else wide
-            found = stored[name].shape if name in stored else None
-            if found != shape:
-                raise BunbukuError(
-                    f"{checkpoint.dir}: {name!r} should be of shape {shape} and is {found or 'missing'}",
-                    hint="the checkpoint's files and its manifest disagree: export it again",
-                )
-
-
-def moe_config(path: Path, experts: Experts) -> dict[str, Any]:
-    """`config.json` of the model with experts, of the dense one at `path`.
+def moe_config(path: Path, made: Architecture) -> dict[str, Any]:
+    """`config.json` of the model with experts `made`, of the dense one at `path`.
 
     Raises:
         BunbukuError: The dense model is something else than a Llama without biases.
@@ -223,10 +171,13 @@ def moe_config(path: Path, experts: Experts) -> dict[str, Any]:
                 f"{path}: {field!r} is {dense[field]!r}, upcycling knows {wanted!r} only",
                 hint="upcycling reads Llama's layout: SwiGLU feed-forward networks without biases",
             )
-    made = {field: dense.get(field, default) for field, default in _CARRIED.items()}
-    made |= {field: dense[field] for field in _OPTIONAL if dense.get(field) is not None}
-    made["rope_theta"] = (dense.get("rope_parameters") or {}).get("rope_theta", dense.get("rope_theta", 10_000.0))
-    made |= {
+    experts = made.experts
+    assert experts is not None
+    config = {field: dense.get(field, default) for field, default in _CARRIED.items()}
+    config |= {field: dense[field] for field in _OPTIONAL if dense.get(field) is not None}
+    config["rope_theta"] = (dense.get("rope_parameters") or {}).get("rope_theta", dense.get("rope_theta", 10_000.0))
+    config |= {
+        "intermediate_size": made.ffn_size,
         "model_type": "mixtral",
         "architectures": ["MixtralForCausalLM"],
         "num_local_experts": experts.count,
@@ -238,8 +189,9 @@ def moe_config(path: Path, experts: Experts) -> dict[str, Any]:
     }
     if experts.normalization is not None:
         normalization = experts.normalization.model_dump(mode="json")
-        made |= {"model_type": MODEL_TYPE, "architectures": [ARCHITECTURE], "router_normalization": normalization}
-    return made
+        config |= {"model_type": MODEL_TYPE, "architectures": [ARCHITECTURE], "router_normalization": normalization}
+        config["auto_map"] = AUTO_MAP
+    return config
 
 
 def _weight(name: str) -> Weight:
@@ -247,5 +199,6 @@ def _weight(name: str) -> Weight:
 
 
 def _natural(name: str) -> tuple[str | int, ...]:
-    """Numbers compare as numbers: layer 2 comes before layer 10."""
+    """Numbers compare as numbers: layer 2 comes before layer 10. `down` comes after `gate` and `up`."""
+    name = name.replace(".mlp.down_proj.weight", ".mlp.up_proj.weight.then")
     return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name))

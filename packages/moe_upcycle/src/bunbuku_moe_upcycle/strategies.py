@@ -1,7 +1,8 @@
-"""How an expert is made of the dense feed-forward network, and how the router begins.
+"""How an expert is made of the dense feed-forward network.
 
-A strategy is a config with one method: the weights of one expert from the dense matrix. What is drawn at random depends on
-the seed and on the *name* of what is made, never on the order or on the files that the checkpoint is cut into.
+A strategy is a config with one method: a weight matrix of one expert, from the dense matrix at the same place. What is drawn
+at random depends on the seed and on the *name* of what is made, never on the order or on the files that the checkpoint is
+cut into. `changes` says whether the model still computes what the dense one did.
 """
 
 # Shapes: D model, F width of the feed-forward network, E experts. Gate and up are [F, D], down is [D, F].
@@ -12,9 +13,9 @@ from typing import Annotated, Literal
 
 import numpy as np
 from bunbuku_contracts import Config
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat
 
-from bunbuku_moe_upcycle.layout import Place
+from bunbuku_moe_upcycle.layout import WEIGHTS, Place, Weight
 from bunbuku_moe_upcycle.tensors import Floats
 
 
@@ -30,9 +31,23 @@ def generator(seed: int, name: str) -> np.random.Generator:
 class Strategy(Config):
     """How the experts differ from the dense network, and so from one another, before training."""
 
+    @property
+    def slices(self) -> int:
+        """Experts that one dense network is cut into."""
+        return 1
+
+    def part(self, dense: Floats, place: Place) -> Floats:
+        """What the expert has of the dense matrix before anything is changed."""
+        del place
+        return dense
+
     @abstractmethod
-    def expert(self, dense: Floats, place: Place, seed: int) -> Floats:
-        """One weight matrix of one expert, of the dense network's matrix at the same place."""
+    def expert(self, part: Floats, place: Place, seed: int) -> Floats:
+        """One weight matrix of one expert, from its part of the dense network's; the part itself if nothing changes."""
+
+    @abstractmethod
+    def changes(self, active: int) -> str | None:
+        """Why a model with `active` experts a token computes something else than the dense one; `None` if it does not."""
 
 
 class Copy(Strategy):
@@ -43,8 +58,11 @@ class Copy(Strategy):
 
     type: Literal["copy"] = "copy"
 
-    def expert(self, dense: Floats, place: Place, seed: int) -> Floats:
-        return dense
+    def expert(self, part: Floats, place: Place, seed: int) -> Floats:
+        return part
+
+    def changes(self, active: int) -> str | None:
+        return None
 
 
 class Noise(Strategy):
@@ -59,14 +77,17 @@ class Noise(Strategy):
     scale: NonNegativeFloat = 0.05
     mode: Literal["absolute", "relative"] = "relative"
 
-    def expert(self, dense: Floats, place: Place, seed: int) -> Floats:
+    def expert(self, part: Floats, place: Place, seed: int) -> Floats:
         if self.scale == 0:
-            return dense
-        deviation = self.scale * (deviation_of(dense) if self.mode == "relative" else 1.0)
-        noise = generator(seed, place.name).standard_normal(dense.shape, np.float32)
+            return part
+        deviation = self.scale * (deviation_of(part) if self.mode == "relative" else 1.0)
+        noise = generator(seed, place.name).standard_normal(part.shape, np.float32)
         noise *= np.float32(deviation)
-        noise += dense
+        noise += part
         return noise
+
+    def changes(self, active: int) -> str | None:
+        return f"noise of `scale` {self.scale} changes every weight" if self.scale else None
 
 
 class Drop(Strategy):
@@ -80,57 +101,89 @@ class Drop(Strategy):
     ratio: Annotated[float, Field(ge=0, le=1)] = 0.5
     units: Literal["shared", "independent"] = "shared"
 
-    def expert(self, dense: Floats, place: Place, seed: int) -> Floats:
-        units_first = dense.T if place.weight == "down" else dense
+    def expert(self, part: Floats, place: Place, seed: int) -> Floats:
+        units_first = part.T if place.weight == "down" else part
         chosen = self._chosen(len(units_first), place, seed)
         dropped = units_first[chosen]
         if not dropped.size:
-            return dense
+            return part
         drawn = generator(seed, place.name).standard_normal(dropped.shape, np.float32)
         made = units_first.copy()
         made[chosen] = drawn * np.float32(deviation_of(dropped)) + dropped.mean(dtype=np.float64).astype(np.float32)
         return made.T if place.weight == "down" else made
+
+    def changes(self, active: int) -> str | None:
+        return f"`ratio` {self.ratio} of the inner units is drawn anew" if self.ratio else None
 
     def _chosen(self, units: int, place: Place, seed: int) -> np.ndarray:
         name = place.name if self.units == "independent" else f"{place.layer}/{place.expert}"
         return np.sort(generator(seed, f"units/{name}").permutation(units)[: round(self.ratio * units)])
 
 
-class NormalRouter(Config):
-    """Router weights are Gaussian.
+class Granular(Strategy):
+    """Finer experts: the dense network is cut into `parts` slices of its inner units, and each expert is one of them.
 
-    With `zero_mean`, a weight column sums to zero over the experts, so the logits of every token do too.
+    Experts `n * parts` to `n * parts + parts - 1` are the slices of one copy. The router begins with the same row for all of
+    them, so that a token is sent to whole copies (He et al. 2024, arXiv:2410.07524, "virtual groups"). A slice then counts
+    with the share `1 / parts` of its copy's gate, which `scaling` makes up for.
     """
 
-    type: Literal["normal"] = "normal"
-    std: PositiveFloat = 0.02
-    """Of the weights as they are written. A normalised router does not feel it; a plain one does: at 1.0 (mergekit's
-    `random`) it sends nearly everything to one expert."""
-    zero_mean: bool = True
+    type: Literal["granular"] = "granular"
+    parts: Annotated[int, Field(ge=2)] = 2
+    scaling: Literal["balanced", "down", "megatron", "none"] = "balanced"
+    """Where the factor `parts` goes: its square root on `up` and on `down`; all of it on `down`; or, as in Megatron-core
+    0.19, its cube root on all three matrices, which changes the function, since SiLU is not homogeneous."""
+    change: Annotated[Copy | Noise | Drop, Field(discriminator="type")] = Copy()
+    """What is done to a slice afterwards."""
 
-    def weights(self, shape: tuple[int, int], name: str, seed: int) -> Floats:
-        """The router's matrix, experts by model width."""
-        drawn_ED = generator(seed, name).standard_normal(shape, np.float32)
-        return _centred(drawn_ED * np.float32(self.std)) if self.zero_mean else drawn_ED * np.float32(self.std)
+    @property
+    def slices(self) -> int:
+        return self.parts
+
+    def part(self, dense: Floats, place: Place) -> Floats:
+        units_first = dense.T if place.weight == "down" else dense
+        width = len(units_first) // self.parts
+        first = place.expert % self.parts * width
+        slice_ = units_first[first : first + width] * np.float32(self._factor(place.weight))
+        return slice_.T if place.weight == "down" else slice_
+
+    def expert(self, part: Floats, place: Place, seed: int) -> Floats:
+        return self.change.expert(part, place, seed)
+
+    def changes(self, active: int) -> str | None:
+        if active % self.parts:
+            return f"`active` {active} is no multiple of `parts` {self.parts}, so that a token meets part of a copy"
+        if self.scaling in ("megatron", "none"):
+            return f"`scaling` {self.scaling!r} does not make up for the gates of the slices"
+        return self.change.changes(active)
+
+    def _factor(self, weight: Weight) -> float:
+        powers = {
+            "balanced": (0, 1 / 2, 1 / 2),
+            "down": (0, 0, 1),
+            "megatron": (1 / 3, 1 / 3, 1 / 3),
+            "none": (0, 0, 0),
+        }
+        return self.parts ** dict(zip(WEIGHTS, powers[self.scaling], strict=True))[weight]
 
 
-class UniformRouter(Config):
-    """Router weights are uniform around zero, as in Drop-Upcycling's runs."""
+class Branches(Strategy):
+    """Each expert is the network of another checkpoint (Branch-Train-MiX, Sukhbaatar et al. 2024, arXiv:2403.07816).
 
-    type: Literal["uniform"] = "uniform"
-    std: PositiveFloat = 0.02
-    """The weights lie within √3 times this."""
-    zero_mean: bool = True
+    Expert 0 is that of `checkpoint`, the next ones those of `branches` by name, and from the start again. What is no
+    feed-forward network is the mean over all of them.
+    """
 
-    def weights(self, shape: tuple[int, int], name: str, seed: int) -> Floats:
-        """The router's matrix, experts by model width."""
-        half_width = np.float32(self.std * 3**0.5)
-        drawn_ED = (2 * generator(seed, name).random(shape, np.float32) - 1) * half_width
-        return _centred(drawn_ED) if self.zero_mean else drawn_ED
+    type: Literal["branches"] = "branches"
+
+    def expert(self, part: Floats, place: Place, seed: int) -> Floats:
+        return part
+
+    def changes(self, active: int) -> str | None:
+        return "the experts are networks of different checkpoints"
 
 
-AnyStrategy = Annotated[Copy | Noise | Drop, Field(discriminator="type")]
-AnyRouter = Annotated[NormalRouter | UniformRouter, Field(discriminator="type")]
+AnyStrategy = Annotated[Copy | Noise | Drop | Granular | Branches, Field(discriminator="type")]
 
 
 def deviation_of(weights: Floats) -> float:
@@ -139,10 +192,3 @@ def deviation_of(weights: Floats) -> float:
     mean = sum(float(block.sum(dtype=np.float64)) for block in blocks) / weights.size
     squares = sum(float(((block.astype(np.float64) - mean) ** 2).sum()) for block in blocks)
     return float(np.float32((squares / weights.size) ** 0.5))
-
-
-def _centred(weights_ED: Floats) -> Floats:
-    """Columns summing to zero over the experts, with the deviation that was asked for."""
-    experts = len(weights_ED)
-    centred_ED = weights_ED - weights_ED.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
-    return centred_ED * np.float32((experts / (experts - 1)) ** 0.5)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bunbuku_moe_upcycle.layout import Output
-from bunbuku_moe_upcycle.strategies import AnyRouter, AnyStrategy
+from bunbuku_moe_upcycle.function import FunctionProbe
+from bunbuku_moe_upcycle.layout import Output, norm_name
+from bunbuku_moe_upcycle.routers import AnyRouter
+from bunbuku_moe_upcycle.strategies import AnyStrategy
 from bunbuku_moe_upcycle.tensors import BYTES, Floats, TensorFolder, decode, encode, planned_bytes, write_tensors
 
 
@@ -40,33 +42,61 @@ class Perturbation:
 class Upcycling:
     """Makes any tensor of the model with experts. Keeps the dense matrix last read: its experts are asked for in a row."""
 
-    dense: TensorFolder
+    folders: Sequence[TensorFolder]
+    """The dense checkpoint, and the branches beside it if there are any."""
     strategy: AnyStrategy
     router: AnyRouter
     seed: int
+    probe: FunctionProbe
+    means: Floats | None = None
+    """Of what the routers hear of each domain: layers, domains, model width."""
     perturbation: Perturbation = field(default_factory=Perturbation)
-    _last: tuple[str, Floats] | None = None
+    _last: dict[int, tuple[str, Floats]] = field(default_factory=dict)
 
     def make(self, output: Output) -> bytes:
         """The tensor's bytes."""
         if output.source is None:
-            experts, hidden = output.shape
-            return encode(self.router.weights((experts, hidden), output.name, self.seed), output.dtype)
+            return self._router(output)
         if output.place is None:
-            return self.dense.raw(output.source)
-        dense = self._read(output.source)
-        expert = self.strategy.expert(dense, output.place, self.seed)
-        if expert is dense:
-            return encode(dense, output.dtype)
+            return self._whole(output.source, output.dtype)
+        place = output.place
+        dense = self._read(0, output.source)
+        own = self._read(place.expert % len(self.folders), output.source)
+        part = self.strategy.part(own, place)
+        expert = self.strategy.expert(part, place, self.seed)
         made = encode(expert, output.dtype)
-        self.perturbation.add(dense, decode(made, output.dtype).reshape(dense.shape))
+        stored = expert if expert is dense else decode(made, output.dtype).reshape(output.shape)
+        if expert is not part:
+            self.perturbation.add(part, stored)
+        self.probe.add(place, dense, stored)
         return made
 
-    def _read(self, name: str) -> Floats:
-        if self._last is None or self._last[0] != name:
-            self._last = None  # before the next is read, so that two are never held
-            self._last = name, self.dense.read(name)
-        return self._last[1]
+    def _router(self, output: Output) -> bytes:
+        assert output.layer is not None
+        experts, hidden = output.shape
+        means = None if self.means is None else self.means[output.layer]
+        rows = self.router.weights(
+            (experts, hidden), output.name, self.seed, slices=self.strategy.slices, means_CD=means
+        )
+        made = encode(rows, output.dtype)
+        stored = decode(made, output.dtype).reshape(output.shape)
+        self.probe.begin(output.layer, self.folders[0].read(norm_name(output.layer)), stored)
+        return made
+
+    def _whole(self, name: str, dtype: str) -> bytes:
+        """As it is, or the mean over the branches."""
+        if len(self.folders) == 1:
+            return self.folders[0].raw(name)
+        total = self.folders[0].read(name)
+        for folder in self.folders[1:]:
+            total = total + folder.read(name)
+        return encode(total / np.float32(len(self.folders)), dtype)
+
+    def _read(self, folder: int, name: str) -> Floats:
+        if folder not in self._last or self._last[folder][0] != name:
+            self._last.pop(folder, None)  # before the next is read, so that two of a folder are never held
+            self._last[folder] = name, self.folders[folder].read(name)
+        return self._last[folder][1]
 
 
 def shards(planned: Iterable[Output], target_bytes: int) -> list[list[Output]]:

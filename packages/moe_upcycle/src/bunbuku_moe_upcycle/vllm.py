@@ -27,7 +27,7 @@ class NormalizedGate(GateLinear):
             out_dtype=torch.float32,
             prefix=prefix,
         )
-        self.normalization = dict(config.router_normalization or {})
+        self.normalization = hf.rule_of(config)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Any]:
         """Normalised logits of every token, and no bias."""

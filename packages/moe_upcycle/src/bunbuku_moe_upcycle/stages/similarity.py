@@ -1,9 +1,7 @@
-"""The stages: `upcycle` makes a mixture of experts of a dense model, `similarity` measures how its experts drift apart."""
+"""`similarity`: how alike the experts of each layer are, over any number of checkpoints."""
 
-import shutil
 from collections.abc import Mapping
-from itertools import chain
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import NamedTuple
 
 from bunbuku_contracts import (
     Architecture,
@@ -12,95 +10,18 @@ from bunbuku_contracts import (
     Checkpoint,
     Config,
     Draft,
-    Experts,
     Picture,
     Report,
-    RouterNormalization,
     Section,
     Table,
     stage,
     write_sections,
 )
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import NonNegativeInt
 
-from bunbuku_moe_upcycle.layout import (
-    check_dense,
-    check_mixture,
-    check_tensors,
-    copied_files,
-    moe_config,
-    open_weights,
-    outputs,
-)
+from bunbuku_moe_upcycle.checks import check_mixture
+from bunbuku_moe_upcycle.layout import open_weights
 from bunbuku_moe_upcycle.similarity import DECIMALS, Matrix, expert_cosines, mean_pairwise
-from bunbuku_moe_upcycle.strategies import AnyRouter, AnyStrategy, Noise, NormalRouter
-from bunbuku_moe_upcycle.upcycling import Upcycling, shards, write_json, write_shards
-
-
-class UpcycleConfig(Config):
-    """What the model with experts looks like before it is trained on."""
-
-    experts: Annotated[int, Field(ge=2)] = 8
-    """Feed-forward networks in place of each dense one."""
-    active: PositiveInt = 2
-    """Experts a token is sent to."""
-    strategy: AnyStrategy = Noise()
-    """How an expert is made of the dense network: `copy`, `noise` or `drop`."""
-    router: AnyRouter = NormalRouter()
-    """How the router begins: `normal` or `uniform`."""
-    normalization: RouterNormalization | Literal["none"] = RouterNormalization()
-    """Brings each token's router logits to mean 0 and standard deviation `scale`; `"none"` leaves them as they are, and
-    the result is then a plain Mixtral."""
-    aux_loss_coefficient: NonNegativeFloat = 0.01
-    """Weight of the load-balancing loss in the training to come."""
-    seed: int = 0
-    target_shard_bytes: PositiveInt = 4 * 2**30
-    """Size at which another weights file begins."""
-
-    @model_validator(mode="after")
-    def _some_rest(self) -> Self:
-        if self.active > self.experts:
-            raise ValueError(f"`active` {self.active} is more than `experts` {self.experts}")
-        return self
-
-    @property
-    def mixture(self) -> Experts:
-        """The experts as the architecture states them."""
-        return Experts(
-            count=self.experts,
-            active=self.active,
-            normalization=None if self.normalization == "none" else self.normalization,
-            aux_loss_coefficient=self.aux_loss_coefficient,
-        )
-
-
-@stage("moe_upcycle.upcycle", revision=1)
-def upcycle(draft: Draft, config: UpcycleConfig, checkpoint: Artifact[Checkpoint]) -> Checkpoint:
-    """Make a mixture of experts of a dense Llama in Hugging Face layout, tensor by tensor.
-
-    Every expert begins as the dense feed-forward network, changed by the strategy; the router begins at random. With the
-    strategy `copy` the result computes what the dense model did. Train it on with `bunbuku-pretrain train`.
-    """
-    architecture, mixture = check_dense(checkpoint), config.mixture
-    dense = open_weights(checkpoint)
-    check_tensors(checkpoint, dense.stored)
-    write_json(draft.dir / "config.json", moe_config(checkpoint.dir / "config.json", mixture))
-    for path in copied_files(checkpoint):
-        shutil.copyfile(path, draft.dir / path.name)
-    planned = list(outputs(dense.stored, architecture, mixture.count))
-    making = Upcycling(dense, config.strategy, config.router, config.seed)
-    cut = shards(planned, config.target_shard_bytes)
-    in_order = draft.track(chain.from_iterable(cut), unit="tensors", total=len(planned))
-    write_shards(draft.dir, cut, map(making.make, in_order))
-    spec = checkpoint.manifest.spec
-    made = architecture.model_copy(update={"experts": mixture})
-    draft.metrics |= {
-        "parameters.total": float(made.parameters),
-        "parameters.active": float(made.active_parameters),
-        "perturbation.absolute": making.perturbation.absolute,
-        "perturbation.relative": making.perturbation.relative,
-    }
-    return spec.model_copy(update={"architecture": made, "format": "hf"})
 
 
 class SimilarityConfig(Config):
