@@ -150,6 +150,23 @@ def test_a_file_of_no_bytes_has_no_documents_and_stops_nobody(tmp_path: Path, na
     assert [one.text for one in read_documents(gather(tmp_path / "out", GatherConfig(), tmp_path / "in"))] == ["一"]
 
 
+@pytest.mark.parametrize("suffix", ["gz", "zst"])
+def test_what_stands_before_the_place_where_a_file_breaks_off_is_kept_on_request(tmp_path: Path, suffix: str):
+    rows = [{"id": f"d{n}", "text": prose(n, 3)} for n in range(6000)]
+    whole = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    packed = gzip.compress(whole, 1) if suffix == "gz" else pa.compress(whole, "zstd", asbytes=True)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / f"cut.jsonl.{suffix}").write_bytes(packed[: len(packed) * 3 // 4])
+    lines(tmp_path / "in" / "later.jsonl", [{"id": "later", "text": "一"}])
+    config = GatherConfig.model_validate({"sources": [{"type": "jsonl", "malformed": "keep"}]})
+    corpus = gather(tmp_path / "out", config, tmp_path / "in")
+    *before, last = [one.id for one in read_documents(corpus)]
+    assert before == [f"d{n}" for n in range(len(before))] and 3000 < len(before) < 6000 and last == "later"
+    failed = list(read_rows(corpus, "failed", ("id", "reason")))
+    assert [row["id"] for row in failed] == [f"cut.jsonl.{suffix}"]
+    assert "cannot be read" in failed[0]["reason"] and str(tmp_path) not in failed[0]["reason"]
+
+
 def strings(*values: bytes) -> pa.Array:
     """An array that says it is UTF-8, whatever it is."""
     return pa.Array.from_buffers(pa.string(), len(values), pa.array(values, pa.binary()).buffers())

@@ -88,6 +88,7 @@ def refused(item: int) -> int:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_two_nodes_make_the_same_bytes_as_this_process(two_nodes: None, tmp_path: Path):
     raw = corpus_of(tmp_path, 400)
     configs: dict[str, tuple[Any, Any]] = {

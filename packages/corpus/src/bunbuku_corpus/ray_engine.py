@@ -31,6 +31,8 @@ except ImportError as error:
     ) from error
 
 _ITEM, _PLACE, _RESULT = "item", "place", "result"
+_PARTITIONS = 200
+"""At most so many, which is what Ray takes unasked: for little work that is most of the time."""
 
 
 @contextmanager
@@ -85,7 +87,9 @@ class RayEngine:
             return
         rows = _items(items).map_batches(_Read(work), batch_size=1, batch_format="pyarrow")
         for step in steps:
-            rows = rows.groupby(BUCKET).map_groups(_grouped(step), batch_format="pyarrow")
+            rows = rows.groupby(BUCKET, num_partitions=min(len(items), _PARTITIONS)).map_groups(
+                _grouped(step), batch_format="pyarrow"
+            )
         for table in rows.iter_batches(batch_size=None, batch_format="pyarrow"):
             yield one_batch(table)
 
