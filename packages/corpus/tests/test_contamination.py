@@ -9,8 +9,17 @@ from random import Random
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from bunbuku_contracts import Artifact, BunbukuError, Corpus, read_sections
-from bunbuku_corpus import ContaminationConfig, GatherConfig, contamination, gather
+from bunbuku_contracts import Artifact, ArtifactError, BunbukuError, Corpus, load, read_sections
+from bunbuku_corpus import (
+    ContaminationConfig,
+    DecontaminateConfig,
+    EngineRun,
+    GatherConfig,
+    contamination,
+    decontaminate,
+    gather,
+    read_documents,
+)
 from bunbuku_corpus.benchmarks import Item, Reading, read_items
 from bunbuku_corpus.document import Document
 from bunbuku_corpus.overlap import Evidence, Overlap, letters
@@ -108,6 +117,40 @@ def test_the_stage_flags_items_by_id(tmp_path: Path):
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "items.parquet")
     again = contamination(tmp_path / "again", config, corpus, tmp_path / "items.parquet")
     assert pq.read_table(again.dir / "items.parquet").to_pylist() == table
+
+
+def test_documents_that_have_items_in_them_are_dropped_and_kept_apart(tmp_path: Path):
+    items = lines(tmp_path / "items.jsonl", [{"id": n, "question": one} for n, one in enumerate(QUESTIONS)])
+    texts = [FILLER, f"{FILLER}{QUESTIONS[0]}", f"{QUESTIONS[1]}{QUESTIONS[0]}{FILLER}", f"{FILLER}{QUESTIONS[3]}"]
+    corpus = corpus_of(tmp_path, texts)
+    audits = [
+        contamination(tmp_path / f"audit{n}", ContaminationConfig(), corpus, items, run=EngineRun(workers=n))
+        for n in (1, 2)
+    ]
+    assert audits[0].content == audits[1].content
+    [hits] = audits[0].files("documents")
+    pairs = [(row["document"], row["item"]) for row in pq.read_table(audits[0].path(hits)).to_pylist()]
+    assert pairs == [("d1", "0"), ("d2", "0"), ("d2", "1"), ("d3", "3")]
+
+    cleaned = decontaminate(tmp_path / "clean", DecontaminateConfig(), corpus, audits[0])
+    assert [one.id for one in read_documents(cleaned)] == ["d0", "d3"]  # the last item has seven letters
+    dropped = [row for one in cleaned.files("dropped") for row in pq.read_table(cleaned.path(one)).to_pylist()]
+    assert {row["id"]: row["reason"] for row in dropped} == {"d1": "contaminated", "d2": "contaminated"}
+    assert cleaned.manifest.metrics["dropped.contaminated.documents"] == 2
+    strict = decontaminate(tmp_path / "strict", DecontaminateConfig(min_chars=1), corpus, audits[0])
+    assert [one.id for one in read_documents(strict)] == ["d0"]
+
+
+def test_findings_of_another_corpus_and_of_another_stage_drop_nothing(tmp_path: Path):
+    items = lines(tmp_path / "items.jsonl", [{"id": 1, "question": QUESTIONS[0]}])
+    corpus = corpus_of(tmp_path / "one", [FILLER, QUESTIONS[0]])
+    other = corpus_of(tmp_path / "other", [FILLER, f"{QUESTIONS[0]}{FILLER}"])
+    audit = contamination(tmp_path / "audit", ContaminationConfig(), corpus, items)
+    with pytest.raises(ArtifactError, match="did not look at"):
+        decontaminate(tmp_path / "out", DecontaminateConfig(), other, audit)
+    alone = contamination(tmp_path / "alone", ContaminationConfig(), corpus_of(tmp_path / "all", [QUESTIONS[0]]), items)
+    with pytest.raises(BunbukuError, match="every one of 1 documents was dropped"):
+        decontaminate(tmp_path / "none", DecontaminateConfig(), load(tmp_path / "all" / "raw", Corpus), alone)
 
 
 @pytest.mark.parametrize(

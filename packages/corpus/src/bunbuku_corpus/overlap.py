@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -81,10 +81,13 @@ class Finding:
     passage: str = ""
     """Of that one, in letters."""
     rank: int = 0
+    hits: list[tuple[str, float]] = field(default_factory=list[tuple[str, float]])
+    """Ids of the documents that contaminate it, each with its coverage."""
 
     def add(self, other: "Finding") -> None:
         """Count what `other` counted of the same item, too."""
         self.documents += other.documents
+        self.hits += other.hits
         if (other.coverage, other.rank) > (self.coverage, self.rank):
             self.coverage, self.rank = other.coverage, other.rank
             self.document, self.passage = other.document, other.passage
@@ -223,7 +226,9 @@ class Overlap:
 
     def _record(self, index: int, coverage: float, document: Document, text: str, start: int, end: int) -> None:
         finding = self.findings[index]
-        finding.documents += coverage >= self.evidence.threshold
+        if coverage >= self.evidence.threshold:
+            finding.documents += 1
+            finding.hits.append((document.id, coverage))
         place = rank(document.id, 0)
         if (coverage, place) <= (finding.coverage, finding.rank):
             return

@@ -7,6 +7,7 @@ from bunbuku_corpus.stages.clean import CleanConfig, CleanRun, clean
 from bunbuku_corpus.stages.contamination import ContaminationConfig, contamination
 from bunbuku_corpus.stages.coverage import CoverageConfig, coverage
 from bunbuku_corpus.stages.decide import DecideConfig, decide
+from bunbuku_corpus.stages.decontaminate import DecontaminateConfig, decontaminate
 from bunbuku_corpus.stages.dedup import DedupConfig, dedup
 from bunbuku_corpus.stages.explain import ExplainConfig, explain
 from bunbuku_corpus.stages.extract import ExtractConfig, ExtractRun, extract
@@ -32,6 +33,7 @@ __all__ = [
     "ContaminationConfig",
     "CoverageConfig",
     "DecideConfig",
+    "DecontaminateConfig",
     "DedupConfig",
     "ExplainConfig",
     "ExtractConfig",
@@ -55,6 +57,7 @@ __all__ = [
     "contamination",
     "coverage",
     "decide",
+    "decontaminate",
     "dedup",
     "draw_map",
     "explain",

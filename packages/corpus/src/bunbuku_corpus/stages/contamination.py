@@ -33,6 +33,12 @@ _SCHEMA = pa.schema(
     ]
 )
 
+_HITS_SCHEMA = pa.schema(
+    [("document", pa.string()), ("item", pa.string()), ("chars", pa.int64()), ("coverage", pa.float64())]
+)
+HITS = "documents"
+"""Part with the documents that have items in them."""
+
 
 class ContaminationConfig(Reading, Evidence):
     """How items are read, and what shows that they stand in the corpus."""
@@ -44,7 +50,7 @@ class ContaminationConfig(Reading, Evidence):
 _HERE = EngineRun()
 
 
-@stage("corpus.contamination")
+@stage("corpus.contamination", revision=2)
 def contamination(
     draft: Draft,
     config: ContaminationConfig,
@@ -59,6 +65,7 @@ def contamination(
     Items come from `--items` (JSON Lines, plain, .gz or .zst, or Parquet; `fields` names the texts) or from
     `--dialogues`. `items.parquet` has a row an item: its id, whether it is `contaminated`, its coverage by the document
     that covers it best, and that document's id. Scores are then given with and without those items, joined by id.
+    `documents.parquet` has every document with every item that contaminates it, for `decontaminate` to drop.
     """
     wanted = tuple(read_items(items, dialogues, config))
     overlap = Overlap(wanted, config)
@@ -73,6 +80,7 @@ def contamination(
     path = draft.dir / "items.parquet"
     pq.write_table(pa.Table.from_pylist([_row(one) for one in findings], _SCHEMA), path, compression="zstd")
     draft.count(path, rows=len(findings))
+    _write_hits(draft, findings)
     judged = [one for one in findings if one.method != "not judged"]
     bad = [one for one in judged if one.contaminated]
     low, high = wilson(len(bad), len(judged))
@@ -109,6 +117,19 @@ class _Look:
 def _empty(what: tuple[tuple[Item, ...], Evidence]) -> Overlap:
     """Made once: the index of the items' n-grams takes time to build."""
     return Overlap(*what)
+
+
+def _write_hits(draft: Draft, findings: Sequence[Finding]) -> None:
+    rows = sorted(
+        (document, one.item.id, len(one.letters), round(coverage, 6))
+        for one in findings
+        for document, coverage in one.hits
+    )
+    columns = [pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), _HITS_SCHEMA.types, strict=True)]
+    table = pa.Table.from_arrays(columns, schema=_HITS_SCHEMA) if rows else _HITS_SCHEMA.empty_table()
+    path = draft.dir / "documents.parquet"
+    pq.write_table(table, path, compression="zstd")
+    draft.count(path, rows=len(rows), part=HITS)
 
 
 def _row(found: Finding) -> dict[str, str | float | bool | None]:
