@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,9 +23,10 @@ from bunbuku_contracts import progress
 from bunbuku_contracts.artifact import MANIFEST, Artifact
 from bunbuku_contracts.digest import hash_files, walk
 from bunbuku_contracts.errors import ArtifactError, BunbukuError
-from bunbuku_contracts.launch import Local, Srun, run_ranks
+from bunbuku_contracts.launch import Launcher, Local, run_ranks
 from bunbuku_contracts.manifest import LOG, OUTSIDE_CONTENT, File, Manifest, Spec
 
+_ORPHAN_SECONDS = 3.0
 _UNWRITABLE = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the quota is used up",
@@ -90,7 +92,7 @@ class Draft:
         ranks: int,
         env: Mapping[str, str] | None = None,
         poll: Callable[[], None] | None = None,
-        launcher: Local | Srun | None = None,
+        launcher: Launcher | None = None,
     ) -> None:
         """Run `ranks` processes of `command` under this draft's lock. See `bunbuku_contracts.launch.run_ranks`."""
         run_ranks(command, ranks=ranks, log=self.log, lock=self.lock, env=env, poll=poll, launcher=launcher or Local())
@@ -143,7 +145,7 @@ def drafting(out: Path, recipe: str, *, resumable: bool) -> Generator[Draft]:
     """
     dir, scratch = draft_dir(out, recipe), scratch_dir(out, recipe)
     with clear_errors(out):
-        handle = _lock(dir, out)
+        handle = _lock(dir, out, patience=_ORPHAN_SECONDS if resumable else 0.0)
         try:
             (dir / MANIFEST).unlink(missing_ok=True)  # of a publication that was cut off
             if not resumable:
@@ -222,7 +224,9 @@ def is_locked(dir: Path) -> bool:
     return False
 
 
-def _lock(dir: Path, out: Path) -> int:
+def _lock(dir: Path, out: Path, *, patience: float) -> int:
+    """Lock a draft. Processes that a killed publisher left behind end by themselves: they are waited for a while."""
+    deadline = time.monotonic() + patience
     while True:
         dir.mkdir(parents=True, exist_ok=True)
         handle = os.open(dir, os.O_RDONLY)
@@ -230,6 +234,9 @@ def _lock(dir: Path, out: Path) -> int:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(handle)
+            if time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
             hint = "wait for it, or end it; processes that it left behind keep it locked until they are gone"
             raise ArtifactError(f"another process is making {out}", hint=hint) from error
         # Between opening and locking, the one that held it may have published: then this is the artifact's folder.

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import Field, PositiveInt
 
@@ -29,6 +29,7 @@ from bunbuku_contracts.manifest import RunSettings
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 10.0
 _TAIL_LINES = 15
+_FOLLOW_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,22 @@ class Process:
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     blames: re.Pattern[str] | None = None
     """What in its log names the number of the rank that failed first, if it starts ranks itself."""
+    expendable: bool = False
+    """Whether the others go on when it fails."""
+    holds: object = None
+    """Kept alive while it runs."""
 
     @property
     def telling_log(self) -> Path:
         """The log that says why it failed."""
         blamed = self.blames.search(_tail(self.log)) if self.blames else None
         return self.log.with_name(f"rank-{blamed[1]}.log") if blamed else self.log
+
+
+class Launcher(Protocol):
+    """Says which processes are to be started."""
+
+    def processes(self, command: Sequence[str], *, ranks: int, log: Path) -> list[Process]: ...
 
 
 class Local(RunSettings):
@@ -121,7 +132,7 @@ def run_ranks(
     lock: int,
     env: Mapping[str, str] | None = None,
     poll: Callable[[], None] | None = None,
-    launcher: Local | Srun = _HERE,
+    launcher: Launcher = _HERE,
 ) -> None:
     """Run `ranks` processes of `command` to their end.
 
@@ -138,7 +149,8 @@ def run_ranks(
         launcher: Where they run.
 
     Raises:
-        BunbukuError: A rank failed; the others were ended. The message has the end of its log.
+        BunbukuError: A rank failed; the others were ended. The message has the end of its log. Of processes that are
+            expendable, all failed.
     """
     log.mkdir(parents=True, exist_ok=True)
     processes = launcher.processes(command, ranks=ranks, log=log)
@@ -157,11 +169,11 @@ def run_ranks(
                         start_new_session=True,
                     )
                 )
-        _wait(started, poll)
+        _wait(started, [process.expendable for process in processes], poll)
     finally:
         _end(started)
     failed = [at for at, process in enumerate(started) if process.returncode]
-    if failed:
+    if len(failed) == len(started) or any(not processes[at].expendable for at in failed):
         # The first to fail took the others along: theirs is SIGTERM's status.
         first = next((at for at in failed if started[at].returncode != -signal.SIGTERM), failed[0])
         status = started[first].returncode
@@ -189,15 +201,17 @@ def follow_parent() -> None:
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(1)
+            time.sleep(_FOLLOW_SECONDS)
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True, name="follow-parent").start()
 
 
-def _wait(started: Sequence[subprocess.Popen[bytes]], poll: Callable[[], None] | None) -> None:
+def _wait(
+    started: Sequence[subprocess.Popen[bytes]], expendable: Sequence[bool], poll: Callable[[], None] | None
+) -> None:
     while None in (statuses := [process.poll() for process in started]):
-        if any(statuses):
+        if any(status and not extra for status, extra in zip(statuses, expendable, strict=True)):
             return
         if poll:
             poll()
