@@ -1,9 +1,14 @@
 """Who starts the ranks of a run. A launcher is its settings."""
 
+import shlex
+import socket
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from bunbuku_contracts import RunSettings
-from bunbuku_contracts.launch import Local, Srun
+from bunbuku_contracts import BunbukuError, RunSettings
+from bunbuku_contracts.launch import Local, Process, Srun
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 
@@ -29,6 +34,34 @@ class Elastic(RunSettings):
     """How long more nodes are waited for when there are enough."""
     program: Literal["torchrun", "ft_launcher"] = "torchrun"
     """`ft_launcher` is that of nvidia-resiliency-ext, which must be installed: it also ends ranks that hang."""
+
+    def processes(self, command: Sequence[str], *, ranks: int, log: Path) -> list[Process]:
+        """The agents, each of which may be lost, and the store at which they meet.
+
+        Raises:
+            BunbukuError: The program is not installed.
+        """
+        del ranks  # the agents count by the nodes that there are
+        if self.program == "ft_launcher" and find_spec("nvidia_resiliency_ext") is None:
+            raise BunbukuError(
+                "`launcher.program` is ft_launcher, and nvidia-resiliency-ext is not installed",
+                hint="pip install nvidia-resiliency-ext, or leave `program` out",
+            )
+        from torch.distributed import TCPStore
+
+        store = TCPStore("0.0.0.0", 0, is_master=True, wait_for_workers=False)
+        endpoint = f"{self.address or socket.gethostname()}:{store.port}"
+        agent = shlex.join([command[0], "-m", "bunbuku_pretrain.agent", command[-1], endpoint])
+        return [
+            Process(
+                name=f"agent {number} of {len(self.agents)}",
+                command=["/bin/sh", "-c", f"exec {line.replace('{agent}', agent)}"],
+                log=log / f"agent-{number}.log",
+                expendable=True,
+                holds=store,
+            )
+            for number, line in enumerate(self.agents)
+        ]
 
     @model_validator(mode="after")
     def _nodes_are_a_range(self) -> Self:

@@ -37,7 +37,7 @@ class Heart:
         self._path = scratch / "pulses" / f"rank-{rank}.json"
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._rank = rank
-        self._host = socket.gethostname()
+        self._host = os.environ.get("BUNBUKU_HOST") or socket.gethostname()
         self._last: tuple[Doing, float] | None = None
 
     def beat(self, doing: Doing, step: int) -> None:

@@ -1,6 +1,8 @@
 """One process of a launch: `python -m bunbuku_pretrain.rank JOB.json`."""
 
+import faulthandler
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -18,6 +20,10 @@ def main() -> None:
     # What is absent by choice (Transformer Engine, Apex), or announced for later versions than the pinned one.
     warnings.filterwarnings("ignore", module=r"megatron\.")
     job = Job.model_validate_json(Path(sys.argv[1]).read_bytes())
+    _write_into_own_log(job)
+    faulthandler.register(signal.SIGUSR2)
+    if outcome_file(job.scratch).is_file():
+        sys.exit("the run has ended")  # an agent starts a rank again, whatever it ended for
     from bunbuku_pretrain.mcore import compiler
 
     compiler.leave_out()
@@ -30,6 +36,14 @@ def main() -> None:
             failed = Outcome(status="failed", step=0, problem=str(error), hint=error.hint)
             outcome_file(job.scratch).write_text(failed.model_dump_json(), encoding="utf-8")
         sys.exit(f"error: {error}")
+
+
+def _write_into_own_log(job: Job) -> None:
+    """Under an agent: the publisher opens the logs of ranks that it starts itself."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        handle = os.open(job.log / f"rank-{os.environ['RANK']}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
 
 
 if __name__ == "__main__":

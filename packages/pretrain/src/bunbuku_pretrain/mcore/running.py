@@ -39,7 +39,12 @@ def _going_on(job: Job, runtime: Runtime) -> Job:
     newest = checkpoint.newest_whole(job.scratch, files.states(job.scratch), detours, runtime)
     if runtime.leads:
         states.drop_given_up(files.states(job.scratch), detours)
-        _forget_after(job, files.read_state(newest).step if newest else None)
+        step = files.read_state(newest).step if newest else None
+        _forget_after(job, step)
+        where = "from the beginning" if step is None else f"from the state after step {step}"
+        observations.note(
+            job.scratch, "start" if step is None else "restart", f"{runtime.world} rank(s), {where}", step=step or 0
+        )
     runtime.wait()
     return job.model_copy(update={"resume": newest})
 
@@ -94,10 +99,16 @@ class Run:
             self.heart.beat("validate", trainer.step)
             record = record.model_copy(update={"validation_loss": trainer.validate()})
         self._record(record)
-        if trainer.step in self.job.milestone_steps:
+        if trainer.step in self.job.milestone_steps and not self._has_milestone():
             self.heart.beat("save", trainer.step)
             folder = files.milestones(self.job.scratch)
             checkpoint.save(folder, trainer.state, model=trainer.weights, optimizer=None, runtime=self.runtime)
+
+    def _has_milestone(self) -> bool:
+        """Whether the milestone of this step was saved before the run went back: it may be about to be published."""
+        folder, name = files.milestones(self.job.scratch), files.state_name(self.trainer.step)
+        there = self.runtime.leads and ((folder / name).exists() or (folder / f"{name}.done").exists())
+        return self.runtime.total(torch.tensor(float(there), device=self.runtime.device)).item() > 0
 
     def _is_due(self) -> bool:
         return self.trainer.step % self.job.settings.checkpoint_interval_steps == 0

@@ -1,6 +1,7 @@
 """Training: one publisher, its ranks, and what becomes of a run that was cut off."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,6 @@ from bunbuku_contracts import (
     Architecture,
     Artifact,
     ArtifactError,
-    BunbukuError,
     Checkpoint,
     ConfigError,
     Draft,
@@ -18,13 +18,13 @@ from bunbuku_contracts import (
     stage,
     write_sections,
 )
-
 from bunbuku_pretrain import job as files
-from bunbuku_pretrain import summary
+from bunbuku_pretrain import states, summary
 from bunbuku_pretrain.course import Course
-from bunbuku_pretrain.job import Job, Outcome, Start, TrainState
+from bunbuku_pretrain.job import Job, Start, TrainState
 from bunbuku_pretrain.milestones import Milestones
 from bunbuku_pretrain.stages.export import ExportConfig, check_tokenizer
+from bunbuku_pretrain.supervising import supervise
 from bunbuku_pretrain.training import TrainConfig, TrainRun, check_layout, padded
 from bunbuku_pretrain.watching import Watcher
 
@@ -177,7 +177,6 @@ def _launch(draft: Draft, job: Job, made: _Made) -> None:
     job = job.model_copy(update={"milestone_steps": tuple(sorted(set(job.milestone_steps) - milestones.done()))})
     milestones.close()
     files.cut_history(job.scratch, after_step=step)
-    files.outcome_file(job.scratch).unlink(missing_ok=True)
     path = files.job_file(job.scratch)
     path.write_text(job.model_dump_json(indent=2), encoding="utf-8")
     watcher = Watcher(draft, job.scratch, steps=job.course.steps)
@@ -186,20 +185,30 @@ def _launch(draft: Draft, job: Job, made: _Made) -> None:
         watcher.look()
         milestones.look()
 
+    def launch(poll: Callable[[], None]) -> None:
+        command = [sys.executable, "-m", "bunbuku_pretrain.rank", str(path)]
+        settings = job.settings
+        draft.launch(command, ranks=settings.ranks, env=_environment(settings), poll=poll, launcher=settings.launcher)
+
     try:
-        if step != job.course.steps:
-            command = [sys.executable, "-m", "bunbuku_pretrain.rank", str(path)]
-            settings = job.settings
-            draft.launch(
-                command, ranks=settings.ranks, env=_environment(settings), poll=look, launcher=settings.launcher
-            )
-    except BunbukuError:
-        _raise_what_a_rank_said(job)
-        raise
+        outcome = None if _is_over(job) else supervise(job, launch, look)
     finally:
         watcher.close()
     milestones.close()
-    _insist_on_the_end(job)
+    if outcome is not None and outcome.status == "stopped":
+        raise Unfinished(
+            f"stopped by {outcome.problem} after step {outcome.step} of {job.course.steps}",
+            hint="give the same command again to go on",
+        )
+
+
+def _is_over(job: Job) -> bool:
+    """Whether nothing is left to do but to publish, since the last state is there and whole."""
+    if job.resume is None or files.read_state(job.resume).step != job.course.steps:
+        return False
+    if problem := states.damage(job.resume):
+        states.set_aside(job.scratch, job.resume, problem)
+    return not problem
 
 
 def _milestones(draft: Draft, job: Job, made: _Made) -> Milestones:
@@ -235,30 +244,11 @@ def _environment(settings: TrainRun) -> dict[str, str]:
     return {"TORCHDYNAMO_DISABLE": "1", "PYTHONUNBUFFERED": "1", **threads}
 
 
-def _outcome(job: Job) -> Outcome | None:
-    path = files.outcome_file(job.scratch)
-    return Outcome.model_validate_json(path.read_bytes()) if path.is_file() else None
-
-
-def _raise_what_a_rank_said(job: Job) -> None:
-    outcome = _outcome(job)
-    if outcome is not None and outcome.status == "failed":
-        raise BunbukuError(outcome.problem, hint=outcome.hint) from None
-
-
-def _insist_on_the_end(job: Job) -> None:
-    outcome = _outcome(job)
-    if outcome is not None and outcome.status == "stopped":
-        raise Unfinished(
-            f"stopped by `time_limit_seconds` {job.settings.time_limit_seconds:g} "
-            f"after step {outcome.step} of {job.course.steps}",
-            hint="give the same command again to go on",
-        )
-
-
 def _publish_state(draft: Draft, state: Path) -> None:
     """Link the files of the final state into the draft: they may be many gigabytes, and the scratch folder goes."""
     for path in sorted(state.iterdir()):
+        if path.name == states.HASHES:
+            continue  # the manifest has them
         target = draft.dir / path.name
         target.unlink(missing_ok=True)
         target.hardlink_to(path)
