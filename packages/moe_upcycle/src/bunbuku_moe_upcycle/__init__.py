@@ -5,7 +5,7 @@ with a normalised router with; it needs the extra `hf` and is found by itself th
 """
 
 from bunbuku_moe_upcycle.routers import HiddenRouter, NormalRouter, UniformRouter
-from bunbuku_moe_upcycle.stages import SimilarityConfig, UpcycleConfig, similarity, upcycle
+from bunbuku_moe_upcycle.stages import ShipConfig, SimilarityConfig, UpcycleConfig, ship, similarity, upcycle
 from bunbuku_moe_upcycle.strategies import Branches, Copy, Drop, Granular, Noise
 
 __all__ = [
@@ -16,9 +16,11 @@ __all__ = [
     "HiddenRouter",
     "Noise",
     "NormalRouter",
+    "ShipConfig",
     "SimilarityConfig",
     "UniformRouter",
     "UpcycleConfig",
+    "ship",
     "similarity",
     "upcycle",
 ]

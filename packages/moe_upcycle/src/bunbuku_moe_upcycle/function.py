@@ -54,6 +54,12 @@ def through(inputs_TD: Doubles, matrix_FD: Floats) -> Doubles:
     return np.concatenate(blocks, axis=1)
 
 
+def heard_by(layer: int, gain_D: Floats, inputs: int = _INPUTS) -> Doubles:
+    """Random inputs as they come out of a norm with this gain, the same for a layer every time."""
+    drawn_PD = generator(0, f"probe/{layer}").standard_normal((inputs, len(gain_D)))
+    return drawn_PD / np.sqrt((drawn_PD**2).mean(axis=1, keepdims=True)) * gain_D.astype(np.float64)
+
+
 def advanced(weight: Weight, matrix: Floats, inputs_TD: Doubles, inner_TF: Doubles | None) -> Doubles:
     """One matrix further: the activated gate, then its product with `up`, then the answer."""
     if weight == "gate":
@@ -91,8 +97,7 @@ class FunctionProbe:
 
     def begin(self, layer: int, gain_D: Floats, router_ED: Floats) -> None:
         """A layer's router is there: draw inputs and send them to their experts."""
-        drawn_PD = generator(0, f"probe/{layer}").standard_normal((_INPUTS, len(gain_D)))
-        inputs_PD = drawn_PD / np.sqrt((drawn_PD**2).mean(axis=1, keepdims=True)) * gain_D.astype(np.float64)
+        inputs_PD = heard_by(layer, gain_D)
         gates_PE = gates(inputs_PD @ router_ED.astype(np.float64).T, self.experts)
         self._layer = _Layer(layer, inputs_PD, gates_PE, np.zeros_like(inputs_PD))
 

@@ -1,17 +1,51 @@
-"""The modelling file that travels with a checkpoint, so that programs without this package open it.
+"""A normalised router away from home: the modelling file that travels with it, and what would be lost without.
 
-Its source is `modeling_bunbuku_moe.py` beside this module, which is also what `hf` offers to those that have the package.
+The file's source is `modeling_bunbuku_moe.py` beside this module, which is also what `hf` offers to those that have the
+package.
 """
+
+# Shapes: P inputs, T inputs that an expert gets, D model, E experts.
 
 import shutil
 from pathlib import Path
 
-from bunbuku_contracts import Experts
+import numpy as np
+from bunbuku_contracts import Artifact, Checkpoint, Experts
 
-from bunbuku_moe_upcycle.layout import MODELING
+from bunbuku_moe_upcycle.function import Doubles, advanced, gates, heard_by
+from bunbuku_moe_upcycle.layout import MODELING, WEIGHTS, Place, norm_name, open_weights, router_name
 
 
 def ship_modeling(folder: Path, experts: Experts) -> None:
     """Put the modelling file into a checkpoint's folder, if transformers has no class of its own for the model."""
     if experts.normalization is not None:
         shutil.copyfile(Path(__file__).with_name(f"{MODELING}.py"), folder / f"{MODELING}.py")
+
+
+def error_without_normalization(checkpoint: Artifact[Checkpoint]) -> float:
+    """How far a layer's answers would be off without the normalisation, relative to the largest, in the worst layer.
+
+    The inputs are random ones, as they come out of the layer's norm. The experts chosen are the same either way.
+    """
+    architecture, weights = checkpoint.manifest.spec.architecture, open_weights(checkpoint)
+    assert architecture.experts is not None
+    plain = architecture.experts.model_copy(update={"normalization": None})
+    worst = 0.0
+    for layer in range(architecture.layers):
+        inputs_PD = heard_by(layer, weights.read(norm_name(layer)))
+        logits_PE = inputs_PD @ weights.read(router_name(layer)).astype(np.float64).T
+        with_PE, without_PE = gates(logits_PE, architecture.experts), gates(logits_PE, plain)
+        right_PD, wrong_PD = np.zeros_like(inputs_PD), np.zeros_like(inputs_PD)
+        for expert in range(architecture.experts.count):
+            here = np.flatnonzero(with_PE[:, expert])
+            if not here.size:
+                continue
+            answer_TD: Doubles | None = None
+            for weight in WEIGHTS:
+                answer_TD = advanced(
+                    weight, weights.read(Place(layer, expert, weight).name), inputs_PD[here], answer_TD
+                )
+            right_PD[here] += with_PE[here, expert, None] * answer_TD
+            wrong_PD[here] += without_PE[here, expert, None] * answer_TD
+        worst = max(worst, float(np.abs(wrong_PD - right_PD).max() / np.abs(right_PD).max()))
+    return worst
