@@ -98,7 +98,7 @@ def test_a_table_of_an_earlier_run_is_taken(tmp_path: Path):
     raw = corpus_of(tmp_path / "b", ["送料無料\n新しい本文です。"])
     assert rows_of(thin(tmp_path / "alone", config, raw))[0]["text"] == "送料無料\n新しい本文です。"
     assert rows_of(thin(tmp_path / "later", config, raw, earlier))[0]["text"] == "新しい本文です。"
-    with pytest.raises(ArtifactError, match=r'was made with {"min_chars":3,"digits_matter":false}, not with .*true'):
+    with pytest.raises(ArtifactError, match=r'was made with {"digits_matter": false, .*, not with .*true'):
         thin(tmp_path / "other", ThinConfig(min_documents=3, digits_matter=True), raw, earlier)
     with pytest.raises(ArtifactError, match=r"no paragraph in the table of .* is in 4 documents"):
         thin(tmp_path / "strict", ThinConfig(min_documents=4), raw, earlier)

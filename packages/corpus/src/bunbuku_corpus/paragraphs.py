@@ -8,7 +8,6 @@ A paragraph is a line. In how many documents each is found is counted over the w
 """
 
 import hashlib
-import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,12 +20,14 @@ from bunbuku_contracts import Config
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
 
+from bunbuku_corpus.arrow import compute
 from bunbuku_corpus.comparison import Buffer
 from bunbuku_corpus.engine import BUCKET
+from bunbuku_corpus.items import Items
 from bunbuku_corpus.shards import read_arrow
 
 PARAGRAPH, DOCUMENTS, REMOVED, SPARED = "paragraph", "documents", "removed", "spared"
-_DIGITS = re.compile(r"\d+")
+_DIGITS = r"\p{Nd}+"
 
 
 class Boilerplate(Config):
@@ -44,20 +45,29 @@ class Boilerplate(Config):
     """Paragraphs that differ in their digits alone are different; otherwise 「1月2日更新」 and 「3月4日更新」 are the same."""
 
 
-def paragraph_hashes(texts: list[str], rules: Boilerplate) -> list[NDArray[np.uint64]]:
-    """A number for each line of each text; 0 for a line that is too short to be judged."""
-    lines = [text.split("\n") for text in texts]
-    flat = [line for some in lines for line in some]
+class Lines(NamedTuple):
+    """The lines of a batch of texts."""
+
+    hashes: NDArray[np.uint64]
+    """A number for each line; 0 for a line that is too short to be judged."""
+    texts: NDArray[np.int64]
+    """Which text each is of."""
+
+
+def paragraph_hashes(texts: pa.StringArray, rules: Boilerplate) -> Lines:
+    """The lines of all texts, by their hashes.
+
+    Of 64 bits: that any two of a billion different lines share one has a probability of some 3 %, and then a line that is not
+    boilerplate goes if the other one is.
+    """
     if not rules.digits_matter:
-        flat = [_DIGITS.sub("0", line) for line in flat]
-    compared = Buffer.of(flat)
-    hashes = np.fromiter((_hash(points) for points in compared.texts()), np.uint64, len(flat))
+        texts = compute.replace_substring_regex(texts, pattern=_DIGITS, replacement="0")
+    lines = compute.split_pattern(texts, pattern="\n")
+    compared = Buffer.of(lines.flatten())
+    characters = Items(compared.points, compared.offsets)
+    hashes = np.maximum(characters.hashes(compared.offsets[:-1], compared.offsets[1:]), np.uint64(1))
     hashes[compared.lengths() < max(1, rules.min_chars)] = 0
-    return np.split(hashes, np.cumsum([len(some) for some in lines])[:-1]) if lines else []
-
-
-def _hash(points: NDArray[np.uint32]) -> int:
-    return int.from_bytes(hashlib.blake2b(points.tobytes(), digest_size=8).digest(), "little")
+    return Lines(hashes, np.repeat(np.arange(len(texts)), compute.list_value_length(lines).to_numpy()))
 
 
 @dataclass(frozen=True)
@@ -68,9 +78,11 @@ class CountParagraphs:
     buckets: int
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        hashes = paragraph_hashes(batch["text"].to_pylist(), self.rules)
-        once = np.concatenate([np.empty(0, np.uint64), *(np.unique(one) for one in hashes)])
-        found, counts = np.unique(once[once != 0], return_counts=True)
+        lines = paragraph_hashes(batch["text"], self.rules)
+        order = np.lexsort((lines.texts, lines.hashes))
+        hashes, texts = lines.hashes[order], lines.texts[order]
+        once = np.append(True, (hashes[1:] != hashes[:-1]) | (texts[1:] != texts[:-1]))[: len(hashes)]
+        found, counts = np.unique(hashes[once & (hashes != 0)], return_counts=True)
         buckets = ((found >> np.uint64(20)) % np.uint64(self.buckets)).astype(np.uint16)
         return pa.record_batch({PARAGRAPH: pa.array(found), DOCUMENTS: pa.array(counts), BUCKET: pa.array(buckets)})
 
@@ -108,19 +120,33 @@ class Thin:
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         texts, ids = batch["text"].to_pylist(), batch["id"].to_pylist()
-        thinned = [
-            self._one(text, id, hashes)
-            for text, id, hashes in zip(texts, ids, paragraph_hashes(texts, self.rules), strict=True)
-        ]
+        lines = paragraph_hashes(batch["text"], self.rules)
+        documents = self._documents(lines.hashes)
+        ends = np.searchsorted(lines.texts, np.arange(1, len(texts) + 1))
+        thinned = [Thinned(text, [], []) for text in texts]
+        for at in np.unique(lines.texts[documents > 0]).tolist():
+            mine = slice(ends[at - 1] if at else 0, ends[at])
+            thinned[at] = self._one(texts[at], ids[at], lines.hashes[mine], documents[mine])
         columns = {name: batch[name] for name in batch.schema.names}
         columns["text"] = pa.array([one.text for one in thinned], pa.string())
         columns[REMOVED] = pa.array([one.removed for one in thinned], pa.list_(pa.string()))
         columns[PARAGRAPH] = pa.array([one.hashes for one in thinned], pa.list_(pa.uint64()))
-        columns[SPARED] = pa.array([one.spared for one in thinned])
+        columns[SPARED] = pa.array([one.spared for one in thinned], pa.bool_())
         return pa.record_batch(columns)
 
-    def _one(self, text: str, id: str, hashes: NDArray[np.uint64]) -> Thinned:
-        goes = self._goes(id, hashes)
+    def _documents(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """In how many documents each line is; 0 if it is no boilerplate."""
+        known, documents = _table(self.table)
+        if not len(known):
+            return np.zeros(len(hashes), np.int64)
+        places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+        return np.where((known[places] == hashes) & (hashes != 0), documents[places], 0)
+
+    def _one(self, text: str, id: str, hashes: NDArray[np.uint64], documents: NDArray[np.int64]) -> Thinned:
+        goes = documents > 0
+        for at in np.flatnonzero(goes).tolist():
+            goes[at] = _chance(id, int(hashes[at])) * documents[at] >= self.rules.keep_documents
+        goes = _in_runs(goes, hashes, self.rules.min_run)
         lines = text.split("\n")
         if not goes.any():
             return Thinned(text, [], [])
@@ -129,16 +155,6 @@ class Thin:
             return Thinned(text, [], [], spared=True)
         removed = [line for line, gone in zip(lines, goes, strict=True) if gone]
         return Thinned("\n".join(stays).strip("\n"), removed, hashes[goes].tolist())
-
-    def _goes(self, id: str, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        known, documents = _table(self.table)
-        if not len(known):
-            return np.zeros(len(hashes), np.bool_)
-        places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
-        goes = (known[places] == hashes) & (hashes != 0)
-        for at in np.flatnonzero(goes).tolist():
-            goes[at] = _chance(id, int(hashes[at])) * documents[places[at]] >= self.rules.keep_documents
-        return _in_runs(goes, hashes, self.rules.min_run)
 
 
 def _chance(id: str, paragraph: int) -> float:

@@ -1,5 +1,6 @@
 """Take out of documents what the whole corpus repeats."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from bunbuku_corpus.writing import Shard, by_shard, count_rows
 
 TABLE = "table"
 _SETTINGS = b"bunbuku.paragraphs"
+_HASHES = 2
+"""Raised when the same line would get another number, so that no table is taken for what it is not."""
 _ADDED = [REMOVED, PARAGRAPH, SPARED, NUMBER]
 _DOCUMENTS_A_BUCKET = 100_000
 _GLIMPSE_CHARS = 60
@@ -42,7 +45,7 @@ class ThinConfig(Boilerplate):
 _HERE = EngineRun()
 
 
-@stage("corpus.thin")
+@stage("corpus.thin", revision=2)
 def thin(
     draft: Draft,
     config: ThinConfig,
@@ -153,7 +156,8 @@ class _Read:
 
 def _settings(rules: Boilerplate) -> dict[bytes, bytes]:
     """What a table says of how it was made."""
-    return {_SETTINGS: rules.model_dump_json(include={"min_chars", "digits_matter"}).encode()}
+    settings = {**rules.model_dump(include={"min_chars", "digits_matter"}), "hashes": _HASHES}
+    return {_SETTINGS: json.dumps(settings, sort_keys=True).encode()}
 
 
 def _read_table(table: Artifact[Corpus], rules: Boilerplate) -> pa.RecordBatch:
