@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from bunbuku_contracts import Artifact, Checkpoint, Experts
 
-from bunbuku_moe_upcycle.function import Doubles, advanced, gates, heard_by
+from bunbuku_moe_upcycle.function import advanced, gates, heard_by
 from bunbuku_moe_upcycle.layout import MODELING, WEIGHTS, Place, norm_name, open_weights, router_name
 
 
@@ -40,11 +40,10 @@ def error_without_normalization(checkpoint: Artifact[Checkpoint]) -> float:
             here = np.flatnonzero(with_PE[:, expert])
             if not here.size:
                 continue
-            answer_TD: Doubles | None = None
+            answer_TD = inputs_PD[here]
             for weight in WEIGHTS:
-                answer_TD = advanced(
-                    weight, weights.read(Place(layer, expert, weight).name), inputs_PD[here], answer_TD
-                )
+                matrix = weights.read(Place(layer, expert, weight).name)
+                answer_TD = advanced(weight, matrix, inputs_PD[here], answer_TD)
             right_PD[here] += with_PE[here, expert, None] * answer_TD
             wrong_PD[here] += without_PE[here, expert, None] * answer_TD
         worst = max(worst, float(np.abs(wrong_PD - right_PD).max() / np.abs(right_PD).max()))
