@@ -92,7 +92,28 @@ class WarmupStableDecay(Schedule):
         return 1 - (1 - self.final) * (math.sqrt(fallen) if self.decay == "sqrt" else fallen)
 
 
-AnySchedule = Annotated[Constant | Linear | Cosine | WarmupStableDecay, Field(discriminator="type")]
+class Stairs(Schedule):
+    """From `first` up to the peak in equal factors, as long on each stair: what `lr-range` trains with.
+
+    >>> stairs = Stairs(first=0.01, stairs=3)
+    >>> [round(stairs.share(tokens, 30), 4) for tokens in (1, 10, 11, 20, 21, 30)]
+    [0.01, 0.01, 0.1, 0.1, 1.0, 1.0]
+    """
+
+    type: Literal["stairs"] = "stairs"
+    first: Annotated[float, Field(gt=0, lt=1)]
+    """Share of the peak on the first stair."""
+    stairs: Annotated[int, Field(ge=2)]
+
+    def stair(self, tokens: int, total_tokens: int) -> int:
+        """Which stair, from 0, a step that ends at so many tokens is on."""
+        return min(self.stairs - 1, (tokens - 1) * self.stairs // total_tokens)
+
+    def after_warmup(self, tokens: int, total_tokens: int) -> float:
+        return self.first ** (1 - self.stair(tokens, total_tokens) / (self.stairs - 1))
+
+
+AnySchedule = Annotated[Constant | Linear | Cosine | WarmupStableDecay | Stairs, Field(discriminator="type")]
 
 
 def progress(tokens: int, begin: int, end: int) -> float:

@@ -9,20 +9,26 @@ from bunbuku_contracts import (
     Architecture,
     Artifact,
     ArtifactError,
+    BunbukuError,
     Checkpoint,
     ConfigError,
     Draft,
+    Report,
     Tokenizer,
     Tokens,
     Unfinished,
     stage,
     write_sections,
 )
+
 from bunbuku_pretrain import job as files
 from bunbuku_pretrain import states, summary
+from bunbuku_pretrain.blending import with_blend
 from bunbuku_pretrain.course import Course
 from bunbuku_pretrain.job import Job, Start, TrainState
 from bunbuku_pretrain.milestones import Milestones
+from bunbuku_pretrain.providing import Provided, going_on, provide, read_blend
+from bunbuku_pretrain.seen import write_seen
 from bunbuku_pretrain.stages.export import ExportConfig, check_tokenizer
 from bunbuku_pretrain.supervising import supervise
 from bunbuku_pretrain.training import TrainConfig, TrainRun, check_layout, padded
@@ -31,13 +37,14 @@ from bunbuku_pretrain.watching import Watcher
 LAPTOP = TrainRun()
 
 
-@stage("pretrain.train", revision=1, resumable=True, bitwise=False)
+@stage("pretrain.train", revision=2, resumable=True, bitwise=False)
 def train(
     draft: Draft,
     config: TrainConfig,
     tokens: Artifact[Tokens],
     tokenizer: Artifact[Tokenizer],
     start: Artifact[Checkpoint] | None = None,
+    blend: Artifact[Report] | None = None,
     *,
     run: TrainRun = LAPTOP,
 ) -> Checkpoint:
@@ -47,21 +54,52 @@ def train(
     same bytes on the same machine with the same layout and threads. Ranks, devices and intervals of saving belong into
     the run settings (`--run`): they never change what is asked for. TensorBoard: `tensorboard --logdir OUT/log`.
     """
-    _check_inputs(tokens, tokenizer, start)
-    architecture = _architecture(config, tokenizer, start)
-    course = Course(config)
-    check_layout(course, run, architecture)
-    job = _job(draft, config, run, architecture, tokens=tokens, start=start)
-    before = start.spec if start is not None else None
-    state = TrainState(step=course.steps, tokens=course.tokens)
-    made = _Made(architecture, tokenizer, before)
-    _launch(draft, job, made)
-    _publish_state(draft, files.states(draft.scratch) / files.state_name(state.step))
+    trained = run_training(draft, config, tokens, tokenizer, start, blend, run=run)
+    job = trained.job
+    state = files.read_state(_publish_state(draft, files.states(draft.scratch) / files.state_name(job.course.steps)))
     history = files.read_history(draft.scratch)
+    seen = write_seen(draft, job)
     draft.metrics |= summary.metrics(history)
-    draft.metrics["parameters"] = float(architecture.parameters)
-    write_sections(draft, [summary.section(history, architecture, epochs=state.tokens / _train_tokens(tokens))])
-    return made.spec(state)
+    draft.metrics["parameters"] = float(job.architecture.parameters)
+    write_sections(draft, [summary.section(history, job.architecture), *trained.provided.sections, *seen])
+    return trained.made.spec(state)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run that has come to its end; its last state, history and observations are in the scratch folder."""
+
+    job: Job
+    made: "_Made"
+    provided: Provided
+
+
+def run_training(
+    draft: Draft,
+    config: TrainConfig,
+    tokens: Artifact[Tokens],
+    tokenizer: Artifact[Tokenizer],
+    start: Artifact[Checkpoint] | None,
+    blend: Artifact[Report] | None,
+    *,
+    run: TrainRun,
+) -> Trained:
+    """Train to the end in the scratch folder of a draft.
+
+    Raises:
+        BunbukuError: The inputs do not fit together, or the run failed, diverged, or was stopped.
+    """
+    _check_inputs(tokens, tokenizer, start)
+    config = with_blend(config, read_blend(blend)) if blend is not None else config
+    before = going_on(config, run, tokens, start)
+    course = Course(config, schedule_before=before.schedule_tokens)
+    architecture = _architecture(config, course, tokenizer, start)
+    check_layout(course, run, architecture)
+    provided = provide(draft, course, tokens, before=before)
+    job = _job(draft, config, run, architecture, provided, tokens=tokens, start=start)
+    made = _Made(architecture, tokenizer, start.spec if start is not None else None)
+    _launch(draft, job, made)
+    return Trained(job, made, provided)
 
 
 @dataclass(frozen=True)
@@ -72,9 +110,14 @@ class _Made:
     tokenizer: Artifact[Tokenizer]
     before: Checkpoint | None
 
+    def shape(self, state: TrainState) -> Architecture:
+        """With what the phases up to this state made of it."""
+        update = {"rope_theta": state.rope_theta, "max_positions": state.max_positions}
+        return self.architecture.model_copy(update=update)
+
     def spec(self, state: TrainState) -> Checkpoint:
         return Checkpoint(
-            architecture=self.architecture,
+            architecture=self.shape(state),
             format="megatron",
             step=state.step + (self.before.step if self.before else 0),
             tokens_seen=state.tokens + (self.before.tokens_seen if self.before else 0),
@@ -98,7 +141,7 @@ def _check_inputs(tokens: Artifact[Tokens], tokenizer: Artifact[Tokenizer], star
 
 
 def _architecture(
-    config: TrainConfig, tokenizer: Artifact[Tokenizer], start: Artifact[Checkpoint] | None
+    config: TrainConfig, course: Course, tokenizer: Artifact[Tokenizer], start: Artifact[Checkpoint] | None
 ) -> Architecture:
     """The model's shape, from the config or from where it starts."""
     vocabulary = tokenizer.spec.vocab_size
@@ -107,11 +150,11 @@ def _architecture(
             raise ConfigError(
                 "`model` is missing, and no checkpoint to start from is given", hint="give one of the two"
             )
-        return config.model.architecture(vocabulary=vocabulary, sequence_length=config.sequence_length)
+        return config.model.architecture(vocabulary=vocabulary, sequence_length=course.longest)
     if config.model is not None:
         raise ConfigError(f"`model` is given, and {start.dir} brings its own", hint="leave `model` out of the config")
     brought = start.spec.architecture
-    longest = max(brought.max_positions, config.sequence_length)
+    longest = max(brought.max_positions, course.longest)
     rows = padded(brought.vocab_size)
     return brought.model_copy(update={"vocab_size": rows, "max_positions": longest})
 
@@ -121,16 +164,11 @@ def _job(
     config: TrainConfig,
     settings: TrainRun,
     architecture: Architecture,
+    provided: Provided,
     *,
     tokens: Artifact[Tokens],
     start: Artifact[Checkpoint] | None,
 ) -> Job:
-    read, length = _train_tokens(tokens), config.sequence_length
-    if read <= length:
-        raise ArtifactError(
-            f"{tokens.dir} has {read} tokens to train on, a sequence of {length} needs one more than that",
-            hint="give more text or shorten `sequence_length`",
-        )
     draft.scratch.mkdir(parents=True, exist_ok=True)
     whole = files.saved_states(files.states(draft.scratch))
     return Job(
@@ -138,12 +176,11 @@ def _job(
         settings=settings,
         architecture=architecture,
         vocabulary=tokens.spec.vocab_size,
-        train=_token_file(tokens, _train_part(tokens)).resolve(),
-        validation=_token_file(tokens, "validation").resolve() if "validation" in tokens.manifest.parts else None,
+        **provided.fields,
         dtype=tokens.spec.dtype,
         start=_start(start),
         resume=whole[-1].resolve() if whole else None,
-        milestone_steps=Course(config).milestone_steps,
+        milestone_steps=provided.course.milestone_steps,
         scratch=draft.scratch.resolve(),
         log=draft.log.resolve(),
     )
@@ -156,8 +193,11 @@ def _start(start: Artifact[Checkpoint] | None) -> Start | None:
         from bunbuku_pretrain.sources import HuggingFaceFolder
 
         HuggingFaceFolder(start.dir).check(start.spec.architecture)
-        return Start(folder=start.dir.resolve(), format="hf")
-    return Start(folder=start.dir.resolve(), format="megatron")
+    return Start(
+        folder=start.dir.resolve(),
+        format="hf" if start.spec.format == "hf" else "megatron",
+        max_positions=start.spec.architecture.max_positions,
+    )
 
 
 def _launch(draft: Draft, job: Job, made: _Made) -> None:
@@ -221,7 +261,7 @@ def _milestones(draft: Draft, job: Job, made: _Made) -> Milestones:
             exported = write_folder(
                 milestone.dir,
                 folder,
-                architecture=made.architecture,
+                architecture=made.shape(state),
                 tokenizer=made.tokenizer,
                 shard_bytes=ExportConfig().shard_bytes,
             )
@@ -244,7 +284,7 @@ def _environment(settings: TrainRun) -> dict[str, str]:
     return {"TORCHDYNAMO_DISABLE": "1", "PYTHONUNBUFFERED": "1", **threads}
 
 
-def _publish_state(draft: Draft, state: Path) -> None:
+def _publish_state(draft: Draft, state: Path) -> Path:
     """Link the files of the final state into the draft: they may be many gigabytes, and the scratch folder goes."""
     for path in sorted(state.iterdir()):
         if path.name == states.HASHES:
@@ -252,19 +292,4 @@ def _publish_state(draft: Draft, state: Path) -> None:
         target = draft.dir / path.name
         target.unlink(missing_ok=True)
         target.hardlink_to(path)
-
-
-def _train_part(tokens: Artifact[Tokens]) -> str:
-    return tokens.part or "train"
-
-
-def _train_tokens(tokens: Artifact[Tokens]) -> int:
-    return sum(file.tokens or 0 for file in tokens.files(_train_part(tokens)))
-
-
-def _token_file(tokens: Artifact[Tokens], part: str) -> Path:
-    """The `.bin` of a part."""
-    found = [file for file in tokens.files(part) if file.path.endswith(".bin")]
-    if len(found) != 1:
-        raise ArtifactError(f"part {part!r} of {tokens.dir} has {len(found)} .bin files, not one")
-    return tokens.path(found[0])
+    return draft.dir
