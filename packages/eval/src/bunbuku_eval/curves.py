@@ -82,10 +82,11 @@ def _rank(tag: str) -> tuple[int, str]:
 
 
 def _scalars(entry: Entry) -> Scalars:
-    """What a training left. Milestones have the curves of the run they belong to: once is enough."""
+    """What a training left, but for single layers. Milestones have the curves of their run: once is enough."""
     if entry.found is None or not isinstance(entry.found.spec, Checkpoint) or entry.found.manifest.recipe.milestone:
         return {}
-    return read_scalars(entry.found.dir / LOG)
+    found = read_scalars(entry.found.dir / LOG)
+    return {tag: points for tag, points in found.items() if not tag.startswith("layers/")}
 
 
 def _begins_at(entry: Entry, ancestry: Ancestry, *, last: float) -> float:

@@ -46,7 +46,7 @@ class Event(Observation):
     time: float
     """Seconds since 1970."""
     kind: str
-    """`start`, `restart`, `spike`, `skip`, `rollback`, `nan`, `slow`, `validation`, `milestone`, `stop`, or another word."""
+    """`start`, `failure`, `restart`, `spike`, `nan`, `skip`, `rollback`, `damaged`, `slow`, `milestone`, or another word."""
     text: str
     """One sentence for people."""
 
@@ -82,11 +82,25 @@ class Statistics(Observation):
 QUANTILES = (0.01, 0.1, 0.5, 0.9, 0.99)
 
 
-class Sample(Observation):
-    """How the model went on from a prompt, always with its likeliest token. Text is in ids: ranks know no tokenizer."""
+class Prompt(Config):
+    """A text to go on with, as ids too: ranks know no tokenizer."""
 
-    prompt: NonNegativeInt
-    """Which of the prompts."""
+    text: str
+    ids: tuple[NonNegativeInt, ...]
+
+
+class Prompts(Config):
+    """What the model is to go on with; written by the publisher."""
+
+    prompts: tuple[Prompt, ...]
+    end: NonNegativeInt
+    """The id that ends a text."""
+
+
+class Sample(Observation):
+    """How the model went on from a prompt, always with its likeliest token."""
+
+    prompt: str
     ids: tuple[NonNegativeInt, ...]
 
 
@@ -102,6 +116,10 @@ class Evaluation(Observation):
 
 def statistics_file(scratch: Path) -> Path:
     return scratch / "statistics.jsonl"
+
+
+def prompts_file(scratch: Path) -> Path:
+    return scratch / "prompts.json"
 
 
 def samples_file(scratch: Path) -> Path:
@@ -127,7 +145,7 @@ def note(scratch: Path, kind: str, text: str, *, step: int) -> None:
     append(events_file(scratch), Event(time=time.time(), step=step, kind=kind, text=text))
 
 
-def parse[O: Observation](cls: type[O], lines: Iterable[str]) -> Iterator[O]:
+def parse[O: Config](cls: type[O], lines: Iterable[str]) -> Iterator[O]:
     """The observations of whole lines; a line that a kill cut off is left out."""
     for line in lines:
         try:
@@ -136,7 +154,7 @@ def parse[O: Observation](cls: type[O], lines: Iterable[str]) -> Iterator[O]:
             continue
 
 
-def read[O: Observation](cls: type[O], path: Path) -> list[O]:
+def read[O: Config](cls: type[O], path: Path) -> list[O]:
     if not path.is_file():
         return []
     with path.open(encoding="utf-8") as lines:

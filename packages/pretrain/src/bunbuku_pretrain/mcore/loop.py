@@ -31,6 +31,7 @@ from bunbuku_pretrain.mcore.model import build
 from bunbuku_pretrain.mcore.runtime import Runtime
 from bunbuku_pretrain.mcore.statistics import StatisticsMeter
 from bunbuku_pretrain.mcore.weights import fill
+from bunbuku_pretrain.mcore.writing import Writer
 from bunbuku_pretrain.sources import HuggingFaceFolder, RandomWeights, Source
 from bunbuku_pretrain.spikes import Act, Memory
 
@@ -75,6 +76,7 @@ class Trainer:
         elif job.start is not None and job.start.format == "megatron":
             checkpoint.load(job.start.folder, model=model, optimizer=None)
         self.statistics = StatisticsMeter(model, self.optimizer, job, runtime)
+        self.writer = Writer(job, runtime)
         self.mixture = MixtureMeter.of(model, job.architecture, runtime)
         self.feed = Feed(job, runtime)
         self.forward_backward: Callable[..., list[dict[str, torch.Tensor]]] = get_forward_backward_func()
@@ -189,6 +191,7 @@ class Trainer:
         """Mean loss over the tokens of the validation part, in nats; `None` if there is none, or but one token."""
         if self.job.validation is None:
             return None
+        self.writer.write(self.model, self.forward_backward, self.step)
         self.model.eval()
         batches = self.feed.validation(self.job.validation)
         if not batches:

@@ -32,7 +32,7 @@ from bunbuku_pretrain.seen import write_seen
 from bunbuku_pretrain.stages.export import ExportConfig, check_tokenizer
 from bunbuku_pretrain.supervising import supervise
 from bunbuku_pretrain.training import TrainConfig, TrainRun, check_layout, padded
-from bunbuku_pretrain.watching import Watcher
+from bunbuku_pretrain.watching import Watcher, decoder, run_name, write_prompts
 
 LAPTOP = TrainRun()
 
@@ -219,7 +219,8 @@ def _launch(draft: Draft, job: Job, made: _Made) -> None:
     files.cut_history(job.scratch, after_step=step)
     path = files.job_file(job.scratch)
     path.write_text(job.model_dump_json(indent=2), encoding="utf-8")
-    watcher = Watcher(draft, job.scratch, steps=job.course.steps)
+    write_prompts(job, made.tokenizer)
+    watcher = Watcher(draft, run_name(draft), job, texts=decoder(made.tokenizer))
 
     def look() -> None:
         watcher.look()
@@ -230,11 +231,16 @@ def _launch(draft: Draft, job: Job, made: _Made) -> None:
         settings = job.settings
         draft.launch(command, ranks=settings.ranks, env=_environment(settings), poll=poll, launcher=settings.launcher)
 
+    ended = "stopped"
     try:
         outcome = None if _is_over(job) else supervise(job, launch, look)
+        milestones.close(poll=watcher.look)
+        ended = outcome.status if outcome else "done"
+    except BunbukuError as error:
+        ended = "stopped" if isinstance(error, Unfinished) else "failed"
+        raise
     finally:
-        watcher.close()
-    milestones.close()
+        watcher.close(ended)
     if outcome is not None and outcome.status == "stopped":
         raise Unfinished(
             f"stopped by {outcome.problem} after step {outcome.step} of {job.course.steps}",

@@ -1,0 +1,302 @@
+"""A training as one HTML file that needs nothing else: while it goes, and as it went.
+
+Everything that comes from a run is escaped, the style sheet and the script are in the file, and a content-security policy
+in the page forbids every request. How it looks is in `page/`.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from html import escape
+from importlib.resources import files
+from itertools import groupby
+from statistics import fmean
+
+from bunbuku_pretrain.charts import Line, Mark, heat_map, line_chart, short
+from bunbuku_pretrain.durations import duration
+from bunbuku_pretrain.job import StepRecord
+from bunbuku_pretrain.observations import QUANTILES, Statistics
+from bunbuku_pretrain.story import Story, incidents
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+LAST_SAMPLES = 6
+_QUIET = ("start", "save")
+"""Events in the table that are no marks in the charts."""
+_KETTLE = (
+    '<svg class="kettle" viewBox="0 0 64 64" aria-hidden="true">'
+    '<path d="M20 24 Q32 2 44 24" fill="none" stroke="currentColor" stroke-width="3" stroke-linecap="round"/>'
+    '<path d="M12 40 C12 26 20 22 32 22 C44 22 52 26 52 40 C52 52 44 56 32 56 C20 56 12 52 12 40 Z" fill="currentColor"/>'
+    '<path d="M51 36 C58 34 58 28 61 26" fill="none" stroke="currentColor" stroke-width="5" stroke-linecap="round"/>'
+    '<path d="M14 44 C4 46 3 36 8 31" fill="none" stroke="var(--accent)" stroke-width="6" stroke-linecap="round"/>'
+    '<circle cx="26" cy="36" r="4.4" fill="var(--paper)"/><circle cx="38" cy="36" r="4.4" fill="var(--paper)"/>'
+    '<circle cx="26.6" cy="36.4" r="1.9" fill="currentColor"/><circle cx="37.4" cy="36.4" r="1.9" fill="currentColor"/>'
+    '<ellipse cx="32" cy="43" rx="2.4" ry="1.7" fill="var(--accent)"/>'
+    '<rect x="27" y="17" width="10" height="6" rx="3" fill="currentColor"/></svg>'
+)
+
+type Measure = Callable[[StepRecord], float | None]
+
+
+def html(story: Story, *, texts: Callable[[Sequence[int]], str] | None = None) -> str:
+    """The page as it is now.
+
+    Args:
+        story: What is known of the run.
+        texts: The text of ids; without it, samples are shown as ids.
+    """
+    every = "" if story.ended else f' data-every="{story.job.settings.watch.page_interval_seconds:g}"'
+    page = files("bunbuku_pretrain") / "page"
+    marks = _marks(story)
+    body = "".join(
+        [
+            _masthead(story),
+            _section("curves", "Curves", _curves(story, marks), note=_HOW_TO_READ),
+            _section("evaluations", "What the milestones can do", _evaluations(story, marks)),
+            _section("events", "Events", _events(story)),
+            _section("layers", "Layer by layer", _layers(story, marks), note=_LAYERS),
+            _section("samples", "What the model writes", _samples(story, texts or _ids)),
+            _section("settings", "Settings", _settings(story)),
+        ]
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}"><meta name="color-scheme" content="light dark">'
+        f'<title>{escape(story.name)}: training</title><link rel="icon" href="data:,">'
+        f"<style>{(page / 'style.css').read_text(encoding='utf-8')}</style></head>\n"
+        f'<body{every}><div class="page">{body}</div><button type="button" class="back" hidden>Whole run (Esc)</button>'
+        f"<script>{(page / 'page.js').read_text(encoding='utf-8')}</script></body></html>\n"
+    )
+
+
+_HOW_TO_READ = "Point at a chart to read all of them at that place; drag over a stretch to look closer."
+_LAYERS = (
+    "The embedding at the bottom, then every layer, the head (last norm and output layer) at the top. Lighter is more, on "
+    "a logarithmic scale. m and v are AdamW's moments of the gradient, bias corrected."
+)
+
+
+def _masthead(story: Story) -> str:
+    state, word = (
+        ("running", "running") if not story.ended else (story.ended, {"done": "finished"}.get(story.ended, story.ended))
+    )
+    done = story.tokens / story.course.tokens
+    facts = "".join(
+        f"<div{' class=warn' if warn else ''}><dt>{escape(name)}</dt><dd>{value}</dd></div>"
+        for name, value, warn in _facts(story)
+    )
+    return (
+        f'<header class="masthead">{_KETTLE}<div><p class="kicker">bunbuku <span lang="ja">分福茶釜</span> pretrain</p>'
+        f'<h1>{escape(story.name)}<span class="state {state}">{escape(word)}</span></h1></div></header>\n'
+        f'<div class="way" role="progressbar" aria-valuenow="{done * 100:.0f}" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-label="Share of the tokens"><i style="width:{done:.1%}"></i></div><dl class="facts">{facts}</dl>\n'
+    )
+
+
+def _facts(story: Story) -> Iterator[tuple[str, str, bool]]:
+    yield "step", f"{story.step:,} <small>of {story.course.steps:,}</small>", False
+    yield "tokens", f"{short(story.tokens)} <small>of {short(story.course.tokens)}</small>", False
+    losses = [record.loss for record in story.steps[-20:] if record.loss is not None]
+    if losses:
+        yield "training loss", f"{fmean(losses):.4f} <small>last {len(losses)}</small>", False
+    validated = [record.validation_loss for record in story.records if record.validation_loss is not None]
+    if validated:
+        yield "validation loss", f"{validated[-1]:.4f} <small>from {validated[0]:.3f}</small>", False
+    if rate := story.tokens_per_second:
+        yield "tokens a second", short(float(f"{rate:.4g}")), False
+        if mfu := story.mfu(rate):
+            yield "MFU", f"{mfu:.1%}", False
+    if not story.ended and (left := story.seconds_left) is not None:
+        yield "time left", duration(left), False
+    if story.statistics:
+        yield "memory of a rank", f"{story.statistics[-1].memory_bytes / 2**30:.2f} GiB", False
+    for name, count in incidents(story):
+        yield name, str(count), count > 0
+
+
+def _marks(story: Story) -> list[Mark]:
+    """Where something happened: several events of a kind at a step are one mark."""
+    loud = sorted(
+        (event for event in story.events if event.kind not in _QUIET), key=lambda event: (event.step, event.kind)
+    )
+    found: list[Mark] = []
+    for (step, kind), group in groupby(loud, key=lambda event: (event.step, event.kind)):
+        found.append(Mark(story.tokens_at(step), kind, f"step {step}: {next(group).text}"))
+    return found
+
+
+def _curves(story: Story, marks: Sequence[Mark]) -> str:
+    return "".join(
+        _figure(title, lines, line_chart(lines, title=title, y_label=label, marks=marks, log=log), note)
+        for title, label, lines, log, note in _charts(story)
+    )
+
+
+def _charts(story: Story) -> Iterator[tuple[str, str, list[Line], bool, str]]:
+    """Title, label of the y axis, lines, whether it is logarithmic, and what to say of it."""
+
+    def of(name: str, value: Measure, colour: int = 0) -> Line:
+        points = [(float(record.tokens), y) for record in story.records if (y := value(record)) is not None]
+        return Line(name, points, colour)
+
+    loss, validation = of("training", lambda r: r.loss, 1), of("validation", lambda r: r.validation_loss, 0)
+    yield "Loss", "nats a token", [loss, validation], False, ""
+    yield "Gradient norm", "norm before clipping", [of("gradient norm", lambda r: r.gradient_norm, 0)], True, ""
+    yield "Learning rate", "learning rate", [of("learning rate", lambda r: r.learning_rate, 2)], False, ""
+    speeds = [(float(record.tokens), speed) for record, speed in story.speeds()]
+    yield "Throughput", "tokens a second", [Line("tokens a second", speeds, 6)], False, ""
+    shares = [(tokens, mfu) for tokens, speed in speeds if (mfu := story.mfu(speed)) is not None]
+    yield (
+        "MFU",
+        "share of the peak",
+        [Line("MFU", shares, 6)],
+        False,
+        "operations of the model over what the devices could do",
+    )
+    yield (
+        "Balance of experts",
+        "loss, 1 is even",
+        [of("balance", lambda r: r.mixture and r.mixture.balance, 3)],
+        False,
+        "",
+    )
+    most, least = (
+        of("most used", lambda r: r.mixture and r.mixture.most_load, 0),
+        of("least used", lambda r: r.mixture and r.mixture.least_load, 1),
+    )
+    yield "Loads of experts", "over an even share", [most, least], False, "of any layer"
+    yield "Router z-loss", "mean of log²Z", [of("z-loss", lambda r: r.mixture and r.mixture.z_loss, 4)], False, ""
+    memory = [(float(one.tokens), one.memory_bytes / 2**30) for one in story.statistics]
+    yield "Memory", "GiB of the fullest rank", [Line("memory", memory, 5)], False, ""
+
+
+def _figure(title: str, lines: Sequence[Line], svg: str, note: str = "") -> str:
+    if not svg:
+        return ""
+    shown = [line for line in lines if line.points]
+    legend = "".join(f'<li class="c{line.colour}">{escape(line.name)}</li>' for line in shown)
+    small = f"<small>{escape(note)}</small>" if note else ""
+    return (
+        f"<figure><figcaption>{escape(title)}{small}</figcaption>{svg}"
+        + (f'<ul class="legend">{legend}</ul>' if len(shown) > 1 else "")
+        + "</figure>\n"
+    )
+
+
+def _evaluations(story: Story, marks: Sequence[Mark]) -> str:
+    names = sorted({name for one in story.evaluations for name in one.metrics})
+    figures = []
+    for name in names:
+        points = sorted((float(one.tokens), one.metrics[name]) for one in story.evaluations if name in one.metrics)
+        line = Line(name, points, 2)
+        figures.append(
+            _figure(name, [line], line_chart([line], title=name, y_label=name.rpartition(".")[2], marks=marks))
+        )
+    return "".join(figures)
+
+
+def _events(story: Story) -> str:
+    rows = "".join(
+        f'<tr><td class="n">{event.step:,}</td><td><span class="chip k-{_word(event.kind)}">{escape(event.kind)}</span></td>'
+        f"<td>{escape(event.text)}</td><td><time>{_clock(event.time)}</time></td></tr>\n"
+        for event in reversed(story.events)
+    )
+    head = '<tr><th class="n">step</th><th>kind</th><th>what</th><th>when (UTC)</th></tr>'
+    return f'<div class="scroll tall"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>' if rows else ""
+
+
+def _layers(story: Story, marks: Sequence[Mark]) -> str:
+    if not story.statistics:
+        return ""
+    maps: tuple[tuple[str, str, Callable[[Statistics], Sequence[float]]], ...] = (
+        ("Gradient norm", "before clipping", lambda one: one.gradient_norm),
+        (
+            "Activations, root mean square",
+            "of what each puts out; the head's are logits",
+            lambda one: one.activation_rms,
+        ),
+        ("Activations, largest", "outliers, which quantisation meets first", lambda one: one.activation_max),
+        ("Update over weight", "how far a step moves a layer; about 1e-3 is usual", lambda one: one.update_ratio),
+        ("Largest sqrt(v)", "jumps when a gradient far from the usual comes by", lambda one: one.root_moment_max),
+        (
+            "Share of weights with |m| > sqrt(v)",
+            "whose last gradients all point the same way",
+            lambda one: one.steep_share,
+        ),
+    )
+    figures = [_moments(story, marks)]
+    for title, note, values in maps:
+        columns = [(float(one.tokens), values(one)) for one in story.statistics]
+        figures.append(_figure(title, (), heat_map(story.rows, columns, title=title, marks=marks), note))
+    return "".join(figures)
+
+
+def _moments(story: Story, marks: Sequence[Mark]) -> str:
+    """Quantiles of sqrt(v) and its largest, the violet line, which a spike lifts before the loss shows it."""
+    largest = [(float(one.tokens), max(one.root_moment_max)) for one in story.statistics]
+    lines = [Line("largest", largest, 4)]
+    for place, share in reversed(list(enumerate(QUANTILES))):
+        points = [(float(one.tokens), one.root_moment_quantiles[place]) for one in story.statistics]
+        lines.append(Line(f"{share:.0%}", points, (0, 3, 2, 1, 6)[place]))
+    title = "sqrt(v) of AdamW over all weights"
+    return _figure(
+        title,
+        lines,
+        line_chart(lines, title=title, y_label="sqrt(v)", marks=marks, log=True),
+        "quantiles, and the largest in violet",
+    )
+
+
+def _samples(story: Story, texts: Callable[[Sequence[int]], str]) -> str:
+    newest = list(reversed(story.samples))
+    prompts = {one.prompt for one in newest}
+    steps = list(dict.fromkeys(one.step for one in newest))
+
+    def shown(of: Sequence[int]) -> str:
+        return "".join(
+            f'<div class="text"><h3>step {one.step:,}</h3><p class="said" lang="ja">'
+            f'<span class="given">{escape(one.prompt)}</span>'
+            f"{escape(texts(one.ids))}</p></div>"
+            for one in newest
+            if one.step in of
+        )
+
+    if not newest:
+        return ""
+    count = max(1, LAST_SAMPLES // max(1, len(prompts)))
+    last, before = set(steps[:count]), set(steps[count:])
+    older = (
+        f'<details><summary>{len(before)} times before</summary><div class="texts">{shown(list(before))}</div></details>'
+        if before
+        else ""
+    )
+    return f'<p class="small">The likeliest token each time, after the same prompts.</p><div class="texts">{shown(list(last))}</div>{older}'
+
+
+def _settings(story: Story) -> str:
+    job = story.job
+    blocks = (("Model", job.architecture), ("Config", job.config), ("Run settings", job.settings))
+    return "".join(
+        f"<details><summary>{name}</summary><pre><code>{escape(json.dumps(one.model_dump(mode='json', exclude_none=True), indent=2, ensure_ascii=False))}</code></pre></details>"
+        for name, one in blocks
+    )
+
+
+def _section(name: str, title: str, body: str, *, note: str = "") -> str:
+    if not body:
+        return ""
+    grid = f'<div class="charts">{body}</div>' if body.startswith("<figure") else body
+    said = f'<p class="small">{escape(note)}</p>' if note else ""
+    return f'<section id="{name}"><h2>{escape(title)}</h2>{said}{grid}</section>\n'
+
+
+def _ids(ids: Sequence[int]) -> str:
+    return " ".join(map(str, ids))
+
+
+def _word(kind: str) -> str:
+    return "".join(letter for letter in kind.lower() if letter.isascii() and letter.isalpha()) or "other"
+
+
+def _clock(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
