@@ -9,7 +9,6 @@ import os
 import queue
 import shutil
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,7 @@ from bunbuku_pretrain.detours import Detour
 from bunbuku_pretrain.job import STATE, TrainState, state_name
 from bunbuku_pretrain.mcore import shims
 from bunbuku_pretrain.mcore.runtime import Runtime
-from bunbuku_pretrain.mcore.weights import sharding
+from bunbuku_pretrain.mcore.weights import described, set_weights, sharding
 from bunbuku_pretrain.torch_dist import forget_origin
 
 
@@ -41,7 +40,6 @@ class _Write:
     digests: dict[str, str] = field(default_factory=dict[str, str])
     """Of the files that this rank wrote."""
     problem: str = ""
-    began: float = field(default_factory=time.monotonic)
 
 
 class Progress(NamedTuple):
@@ -82,17 +80,17 @@ class Saver:
         described = _described(self._model, self._optimizer, loading=False)
         request: Any = dist_checkpointing.save(described, str(partial), async_sharded_save=True, async_strategy="mcore")
         write: _Write
-        work, files = _copied(request)
+        work = _copied(request)
 
         def run() -> None:
             try:
-                work()
-                write.digests = {path.name: hash_file(path) for path in files}
+                work.write()
+                write.digests = {path.name: hash_file(path) for path in work.files}
             except (OSError, RuntimeError, AssertionError) as error:  # Megatron asserts what its threads said
                 write.problem = str(error) or type(error).__name__
 
         thread = threading.Thread(target=run, name="save", daemon=True)
-        write = _Write(state, partial, tuple(request.finalize_fns), thread)
+        write = _Write(state, partial, (work.hand_over, *request.finalize_fns), thread)
         self._write = write
         thread.start()
 
@@ -148,7 +146,7 @@ def load(folder: Path, *, model: Any, optimizer: Any | None) -> None:
     if optimizer is not None:
         shims.give_adam_its_zeros(optimizer)
     state: Any = dist_checkpointing.load(_described(model, optimizer, loading=True), str(folder))
-    model.load_state_dict(state["model"])
+    set_weights(model, state["model"])
     if optimizer is not None:
         optimizer.load_state_dict(state["optimizer"])
 
@@ -176,32 +174,47 @@ def newest_whole(scratch: Path, folder: Path, detours: tuple[Detour, ...], runti
 
 
 def _described(model: Any, optimizer: Any | None, *, loading: bool) -> dict[str, Any]:
-    weights = model.sharded_state_dict(metadata=sharding())
+    weights = described(model)
     if optimizer is None:
         return {"model": weights}
-    described = optimizer.sharded_state_dict(weights, is_loading=loading, metadata=sharding())
-    return {"model": weights, "optimizer": described}
+    moments = optimizer.sharded_state_dict(weights, is_loading=loading, metadata=sharding())
+    return {"model": weights, "optimizer": moments}
 
 
-def _copied(request: Any) -> tuple[Callable[[], None], list[Path]]:
-    """What is to be written, copied out of the model's and the optimizer's memory, and the files it goes into."""
+class _Work(NamedTuple):
+    """What a rank has to do for a state."""
+
+    write: Callable[[], None]
+    hand_over: Callable[[], None]
+    """Gives Megatron what came of it, before it is finalized."""
+    files: list[Path]
+
+
+def _copied(request: Any) -> _Work:
+    """What is to be written, copied out of the model's and the optimizer's memory."""
     if request.async_fn is None:
-        return (lambda: None), []
+        return _Work(lambda: None, lambda: None, [])
     rank, _, results = request.async_fn_args
     buckets = [
         (path, key, (raw, [(item, tensor.clone()) for item, tensor in tensors]))
         for path, key, (raw, tensors) in request.preload_fn()
     ]
 
+    own: queue.Queue[Any] = queue.Queue()
+
     def write() -> None:
-        own: queue.Queue[Any] = queue.Queue()
         request.async_fn(rank, buckets, own)
         result = own.get()
         if isinstance(result, Exception):
             raise RuntimeError(str(result))
-        results.put(result)
+        own.put(result)
 
-    return write, [Path(path) for path, _, _ in buckets]
+    def hand_over() -> None:
+        # All writes of a process share one queue in Megatron: filled only when its reader is next, since a milestone may
+        # be written and committed while a state is on its way.
+        results.put(own.get())
+
+    return _Work(write, hand_over, [Path(path) for path, _, _ in buckets])
 
 
 def _seal(partial: Path, state: TrainState, digests: dict[str, str]) -> None:

@@ -1,0 +1,122 @@
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from bunbuku_contracts import BunbukuError
+from bunbuku_pretrain import TrainRun
+from bunbuku_pretrain.job import StepRecord
+from bunbuku_pretrain.pulses import Heart, Pulse, ask_to_stop, asked_to_stop, forget_pulses, read_pulses
+from bunbuku_pretrain.states import damage, retained, seal
+from bunbuku_pretrain.supervising import Pace, Restarts, Watchdog
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def died(what: str = "rank 1 of 2 was killed by signal 9:\n(it said nothing)") -> BunbukuError:
+    return BunbukuError(what, hint="the whole log: rank-1.log")
+
+
+def test_each_restart_waits_twice_as_long_until_there_were_too_many() -> None:
+    restarts = Restarts(TrainRun(restarts=3, restart_delay_seconds=2))
+    assert [restarts.after(died(), step=step, now=100.0) for step in (5, 5, 6)] == [2, 4, 8]
+    with pytest.raises(BunbukuError, match=r"failed 4 times within 3600 s, now after step 7: rank 1 of 2 was killed"):
+        restarts.after(died(), step=7, now=101.0)
+
+
+def test_restarts_long_ago_do_not_count() -> None:
+    restarts = Restarts(TrainRun(restarts=1, restart_window_seconds=60, restart_delay_seconds=1))
+    assert restarts.after(died(), step=1, now=0) == 1
+    assert restarts.after(died(), step=2, now=61) == 1
+
+
+def test_the_same_failure_at_the_same_step_is_no_accident() -> None:
+    restarts = Restarts(TrainRun(restarts=9))
+    failure = "rank 0 of 1 ended with status 1:\nTraceback\nRuntimeError: out of memory at 0x{}"
+    restarts.after(died(failure.format("7f01")), step=12, now=0)
+    restarts.after(died(failure.format("7f02")), step=13, now=0)
+    with pytest.raises(BunbukuError, match="failed twice in the same way after step 13") as caught:
+        restarts.after(died(failure.format("7f03")), step=13, now=0)
+    assert "no accident" in caught.value.hint
+
+
+def test_without_restarts_a_failure_is_told_as_it_is() -> None:
+    failure = died()
+    with pytest.raises(BunbukuError) as caught:
+        Restarts(TrainRun(restarts=0)).after(failure, step=1, now=0)
+    assert caught.value is failure
+
+
+def pulse(rank: int, step: int, age: float, doing: str = "step") -> Pulse:
+    return Pulse.model_validate(
+        {"rank": rank, "host": f"n{rank}", "pid": 1, "doing": doing, "step": step, "time": 1000 - age}
+    )
+
+
+def test_the_rank_that_stopped_first_is_named_not_those_that_wait_for_it() -> None:
+    watchdog = Watchdog(TrainRun(step_timeout_seconds=60, save_timeout_seconds=300))
+    assert not watchdog.silent([pulse(0, 7, 59), pulse(1, 7, 200, "save")], now=1000)
+    told = watchdog.silent([pulse(0, 8, 61), pulse(1, 7, 90), pulse(2, 8, 62)], now=1000)
+    assert told.startswith("3 of 3 ranks say nothing any more, the longest rank 1 on n1: 90 s in `step` after step 7")
+    assert "more than the 300 s of `save_timeout_seconds`" in watchdog.silent([pulse(0, 7, 301, "save")], now=1000)
+
+
+def test_a_slow_step_is_told_once() -> None:
+    pace = Pace(factor=3.0)
+
+    def look(seconds: float) -> str:
+        return pace.look(StepRecord(step=1, tokens=1, seconds=seconds))
+
+    assert not any(look(1.0) for _ in range(20))
+    assert look(4.0) == "a step took 4 s, 4.0 times the usual 1 s"
+    assert look(4.0) == ""
+    assert look(1.0) == ""
+    assert look(5.0) != ""
+
+
+def test_a_rank_says_what_it_does(tmp_path: Path) -> None:
+    heart = Heart(tmp_path, 3)
+    heart.beat("start", 0)
+    heart.beat("step", 1)
+    heart.beat("step", 2)  # within the same second
+    (said,) = read_pulses(tmp_path)
+    assert (said.rank, said.doing, said.step, said.host) == (3, "step", 1, socket.gethostname())
+    assert abs(said.time - time.time()) < 60
+    forget_pulses(tmp_path)
+    assert read_pulses(tmp_path) == []
+
+
+def test_a_run_is_asked_to_stop_with_a_reason(tmp_path: Path) -> None:
+    assert asked_to_stop(tmp_path) is None
+    ask_to_stop(tmp_path, "SIGTERM")
+    assert asked_to_stop(tmp_path) == "SIGTERM"
+
+
+@given(st.lists(st.integers(1, 40), unique=True, min_size=1), st.integers(1, 5), st.integers(0, 60))
+def test_whatever_is_removed_a_bad_step_to_come_finds_a_state_before_it(
+    steps: list[int], keep: int, reach: int
+) -> None:
+    saved: list[int] = [0]
+    for step in sorted(steps):
+        saved = sorted(retained([*saved, step], keep=keep, every=None, reach=reach))
+        assert step in saved
+        assert len(saved) >= min(keep, 1)
+        if reach:
+            assert any(one <= step + 1 - reach for one in saved) or 0 in saved
+
+
+def test_a_state_that_is_not_what_was_written_is_seen(tmp_path: Path) -> None:
+    from bunbuku_contracts.digest import hash_file
+
+    for name in ("a.distcp", "b.distcp"):
+        (tmp_path / name).write_bytes(name.encode() * 100)
+    assert damage(tmp_path) == "hashes.json is missing or cut off"
+    seal(tmp_path, {path.name: hash_file(path) for path in tmp_path.glob("*.distcp")})
+    assert damage(tmp_path) == ""
+    (tmp_path / "b.distcp").write_bytes(b"x" * 800)
+    assert damage(tmp_path) == "b.distcp is not what was written"
+    assert [damage(tmp_path, share=share, shares=2) for share in (0, 1)] == ["", "b.distcp is not what was written"]
+    (tmp_path / "b.distcp").write_bytes(b"x")
+    assert damage(tmp_path) == "b.distcp has 1 bytes, not 800"
+    (tmp_path / "a.distcp").unlink()
+    assert damage(tmp_path) == "a.distcp is missing"
