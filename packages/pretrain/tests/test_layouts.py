@@ -27,7 +27,7 @@ SETTINGS: dict[str, Any] = {"micro_batch_sequences": 4, "checkpoint_interval_ste
 
 
 def curve(artifact: Artifact[Checkpoint], name: str = "training loss") -> list[float]:
-    (section,) = read_sections(artifact)
+    section, *_ = read_sections(artifact)
     return next([y for _, y in curve.points] for curve in section.curves if curve.name == name)
 
 

@@ -13,27 +13,32 @@ def windows(folder: Path, tokens: int, length: int) -> Windows:
 
 
 @settings(deadline=None)
-@given(count=st.integers(1, 400), seed=st.integers(0, 2**40), epoch=st.integers(0, 3))
-def test_every_epoch_reads_every_window_once(count: int, seed: int, epoch: int) -> None:
-    order = Order(count, seed=seed)
-    read = [order.window(sample) for sample in range(epoch * count, (epoch + 1) * count)]
-    assert sorted(read) == list(range(count))
+@given(count=st.integers(1, 400), key=st.text(max_size=8))
+def test_an_order_has_everything_once(count: int, key: str) -> None:
+    order = Order(count, key=key)
+    places = order.places(range(count)).tolist()
+    assert sorted(places) == list(range(count))
+    assert [order.place(number) for number in range(0, count, 7)] == places[::7]
 
 
-def test_epochs_and_seeds_have_orders_of_their_own() -> None:
-    orders = {
-        tuple(Order(50, seed=seed).window(sample) for sample in range(50 * epoch, 50 * epoch + 50))
-        for seed in (1, 2)
-        for epoch in (0, 1)
-    }
+def test_keys_have_orders_of_their_own() -> None:
+    orders = {tuple(Order(50, key=f"{seed}/{epoch}").places(range(50)).tolist()) for seed in (1, 2) for epoch in (0, 1)}
     assert len(orders) == 4
 
 
 def test_an_order_is_shuffled_well() -> None:
     count = 4000
-    order = np.array([Order(count, seed=1).window(sample) for sample in range(count)])
+    order = Order(count, key="1").places(range(count))
     assert abs(np.corrcoef(order, np.arange(count))[0, 1]) < 0.05
     assert np.mean(np.abs(np.diff(order)) < count // 100) < 0.05
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 7])
+def test_every_permutation_comes_about_as_often(count: int) -> None:
+    times = 3000
+    firsts = np.array([Order(count, key=str(number)).place(0) for number in range(times)])
+    expected = times / count
+    assert ((np.bincount(firsts, minlength=count) - expected) ** 2 / expected).sum() < 30  # chi squared, 6 degrees
 
 
 def test_windows_predict_every_token_but_the_first_and_the_last_few_once(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 - `job.json`        what to do, written before the ranks start
 - `history.jsonl`   a line a step, written by the first rank; a run that goes on drops what lies after its state
+- `packings/`       documents put together into sequences, if they are packed
 - `states/`         training states to go on from
 - `milestones/`     weights on the way, until the publisher has published them
 - `outcome.json`    how it ended
@@ -12,13 +13,15 @@ What is seen of the run besides, events among it, is in files of `observations`.
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from bunbuku_contracts import Architecture, Config
-from pydantic import NonNegativeFloat, NonNegativeInt, ValidationError
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, ValidationError
 
 from bunbuku_pretrain import observations
 from bunbuku_pretrain.course import Course
+from bunbuku_pretrain.laps import Lap, stints
+from bunbuku_pretrain.reading import HeldOut, Reading, Sampler, TokenFile
 from bunbuku_pretrain.spikes import Memory
 from bunbuku_pretrain.training import TrainConfig, TrainRun
 
@@ -30,6 +33,8 @@ class Start(Config):
 
     folder: Path
     format: Literal["hf", "megatron"]
+    max_positions: NonNegativeInt = 0
+    """Tokens of the longest sequence it was trained on."""
 
 
 class Job(Config):
@@ -40,10 +45,19 @@ class Job(Config):
     architecture: Architecture
     vocabulary: int
     """Ids of the tokenizer, without padding."""
-    train: Path
-    validation: Path | None
+    parts: dict[str, TokenFile]
+    """What is read, by the names of the parts."""
+    train_part: str
+    """The part that phases without a mix read."""
+    laps: tuple[Lap, ...]
+    """In which the parts are read."""
+    sampler: Sampler
+    """What was read before the run."""
+    held_out: tuple[HeldOut, ...] = ()
     dtype: str
     """Number format of the token files."""
+    schedule_before: NonNegativeInt = 0
+    """Tokens that the schedule had behind it when the run began."""
     start: Start | None
     resume: Path | None
     """State of this run to go on from."""
@@ -55,7 +69,31 @@ class Job(Config):
 
     @property
     def course(self) -> Course:
-        return Course(self.config)
+        return Course(self.config, schedule_before=self.schedule_before)
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(
+            self.course,
+            default=self.train_part,
+            laps=self.laps,
+            before=self.sampler.read,
+            seed=self.config.seed,
+            packings=packings(self.scratch),
+        )
+
+    def standing(self, step: int) -> dict[str, Any]:
+        """What a state after this step says about the course of the run: fields of `TrainState`."""
+        course, passed = self.course, list(self.reading.read_after(step))
+        read = tuple(stint for part in self.parts for stint in stints(s for s in passed if s.part == part))
+        return {
+            "step": step,
+            "tokens": course.tokens_after(step),
+            "rope_theta": course.rope_theta_after(step, self.architecture.rope_theta),
+            "max_positions": max(self.start.max_positions if self.start else 0, course.longest_until(step)),
+            "schedule_tokens": self.schedule_before + course.tokens_after(step),
+            "sampler": self.sampler.model_copy(update={"read": read}),
+        }
 
 
 class TrainState(Config):
@@ -64,6 +102,14 @@ class TrainState(Config):
     step: NonNegativeInt
     tokens: NonNegativeInt
     """Tokens of this run behind it."""
+    rope_theta: float | None = None
+    """Base of the rotary positions it was trained with."""
+    max_positions: NonNegativeInt = 0
+    """Tokens of the longest sequence it was trained on."""
+    schedule_tokens: NonNegativeInt = 0
+    """Tokens that the schedule has behind it."""
+    sampler: Sampler | None = None
+    """What was read of every part, by this run and by those whose reading it goes on with."""
     shared_optimizer: bool = False
     """Whether the optimizer's state is the distributed one: Megatron reads each kind only as what it was."""
     memory: Memory = Memory()
@@ -84,6 +130,15 @@ class Mixture(Config):
     most_load: float
 
 
+class Measured(Config):
+    """A held-out part."""
+
+    loss: float
+    """Nats a token."""
+    bits_per_byte: float | None = None
+    tokens: NonNegativeInt
+
+
 class StepRecord(Config):
     """One line of the history. Step 0 is before the first one, and has a validation loss only."""
 
@@ -91,12 +146,17 @@ class StepRecord(Config):
     tokens: NonNegativeInt
     batch_tokens: NonNegativeInt = 0
     """Tokens of this step alone."""
+    counted_tokens: NonNegativeInt | None = None
+    """Of them, those that the loss is of: without what packed sequences are filled up with."""
     loss: float | None = None
     gradient_norm: float | None = None
     learning_rate: float | None = None
     seconds: NonNegativeFloat = 0.0
     """Wall time of the step alone."""
     validation_loss: float | None = None
+    """Mean over the tokens of all parts that are held out."""
+    validation: dict[str, Measured] = Field(default={})
+    """By part."""
     skipped: str | None = None
     """Why nothing was updated."""
     mixture: Mixture | None = None
@@ -113,6 +173,10 @@ class Outcome(Config):
 
 def history_file(scratch: Path) -> Path:
     return scratch / "history.jsonl"
+
+
+def packings(scratch: Path) -> Path:
+    return scratch / "packings"
 
 
 def job_file(scratch: Path) -> Path:

@@ -1,9 +1,8 @@
-"""Which tokens a step reads: a shuffled walk over windows of one long stream, the same on any number of ranks.
+"""Shuffling without a list in memory, and the windows that a long text is cut into.
 
 The documents of a part lie one after the other in its `.bin`. A window is `sequence_length` tokens and the one after
 them, as every token but the first is also a label. Windows do not overlap in what they predict; what is left at the
-end, less than a window, is not read. An epoch is a permutation of all windows, drawn from the seed and its number.
-Sample `n` of a run is a function of the seed alone, so nothing is remembered when a run goes on.
+end, less than a window, is not read.
 """
 
 import hashlib
@@ -16,6 +15,8 @@ from numpy.typing import NDArray
 
 ROUNDS = 6
 
+type Whole = NDArray[np.int64]
+
 
 class Windows:
     """The windows of a token file."""
@@ -27,7 +28,7 @@ class Windows:
     def __len__(self) -> int:
         return max(0, (len(self.tokens) - 1) // self.sequence_length)
 
-    def __getitem__(self, index: int) -> NDArray[np.int64]:
+    def __getitem__(self, index: int) -> Whole:
         """Window `index`, one token longer than a sequence."""
         begin = index * self.sequence_length
         return self.tokens[begin : begin + self.sequence_length + 1].astype(np.int64)
@@ -36,7 +37,7 @@ class Windows:
 class Scored(NamedTuple):
     """A window to measure on: the last one of a file may be short, its rest filled up and not counted."""
 
-    tokens: NDArray[np.int64]
+    tokens: Whole
     counted: NDArray[np.float32]
 
 
@@ -52,31 +53,43 @@ def scored_windows(windows: Windows, *, most_tokens: int | None) -> Iterator[Sco
 
 
 class Order:
-    """The order in which the windows are read, epoch after epoch.
+    """A permutation of `count` things, drawn from a key: where each lies is computed, nothing is kept.
 
-    >>> order = Order(5, seed=7)
-    >>> sorted(order.window(sample) for sample in range(5, 10))
+    >>> order = Order(5, key="seed 7, epoch 0")
+    >>> sorted(int(place) for place in order.places(range(5)))
     [0, 1, 2, 3, 4]
     """
 
-    def __init__(self, count: int, *, seed: int) -> None:
+    def __init__(self, count: int, *, key: str) -> None:
         self.count = count
         self._half_bits = max(1, -(-(count - 1).bit_length() // 2))
-        self._seed = seed
+        drawn = hashlib.blake2b(key.encode(), digest_size=8 * ROUNDS).digest()
+        self._keys = np.frombuffer(drawn, dtype="<u8").astype(np.uint64)
 
-    def window(self, sample: int) -> int:
-        """Number of the window that sample `sample` of the run is."""
-        epoch, place = divmod(sample, self.count)
-        while True:  # a permutation of the next power of four, walked until it lands inside: Black and Rogaway 2002 §4
-            place = self._feistel(place, epoch)
-            if place < self.count:
-                return place
+    def places(self, numbers: range | Whole) -> Whole:
+        """Which thing comes at each of these numbers, all of them below `count`."""
+        found = np.asarray(numbers, dtype=np.uint64)
+        found = self._feistel(found)
+        # A permutation of the next power of four, walked until it lands inside: Black and Rogaway 2002 §4.
+        while (outside := found >= self.count).any():
+            found[outside] = self._feistel(found[outside])
+        return found.astype(np.int64)
 
-    def _feistel(self, value: int, epoch: int) -> int:
-        mask = (1 << self._half_bits) - 1
-        left, right = value >> self._half_bits, value & mask
-        for turn in range(ROUNDS):
-            key = f"{self._seed}/{epoch}/{turn}/{right}".encode()
-            mixed = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest())
-            left, right = right, left ^ (mixed & mask)
-        return left << self._half_bits | right
+    def place(self, number: int) -> int:
+        """As `places`, of one number."""
+        return int(self.places(range(number, number + 1))[0])
+
+    def _feistel(self, values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        bits, mask = np.uint64(self._half_bits), np.uint64((1 << self._half_bits) - 1)
+        left, right = values >> bits, values & mask
+        for key in self._keys:
+            left, right = right, left ^ (_mixed(right, key) & mask)
+        return left << bits | right
+
+
+def _mixed(values: NDArray[np.uint64], key: np.uint64) -> NDArray[np.uint64]:
+    """Numbers as good as random: the finalizer of SplitMix64 (Steele, Lea and Flood 2014), on `values` plus `key`."""
+    mixed = values + key
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))

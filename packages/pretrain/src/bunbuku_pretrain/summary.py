@@ -36,7 +36,7 @@ def metrics(history: Sequence[StepRecord]) -> dict[str, float]:
     return found
 
 
-def section(history: Sequence[StepRecord], architecture: Architecture, *, epochs: float) -> Section:
+def section(history: Sequence[StepRecord], architecture: Architecture) -> Section:
     """What a reader of the run wants to see."""
     last = history[-1]
     experts = architecture.experts
@@ -49,7 +49,6 @@ def section(history: Sequence[StepRecord], architecture: Architecture, *, epochs
             ("active parameters", architecture.active_parameters),
             ("steps", last.step),
             ("tokens", last.tokens),
-            ("epochs", round(epochs, 2)),
         ),
     )
     curves = (

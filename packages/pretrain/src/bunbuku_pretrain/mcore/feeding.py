@@ -1,12 +1,10 @@
-"""What a rank is fed: the micro-batches of a step, and those of the validation part.
+"""What a rank is fed: the micro-batches of a step, and those of the parts that are held out.
 
 Shapes: B sequences of a micro-batch, S tokens.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +12,7 @@ import torch
 from bunbuku_pretrain.course import Step
 from bunbuku_pretrain.job import Job
 from bunbuku_pretrain.mcore.runtime import Runtime
-from bunbuku_pretrain.sampling import Order, Windows, scored_windows
+from bunbuku_pretrain.reading import Drawn, HeldOut, Texts
 
 
 @dataclass(frozen=True)
@@ -24,12 +22,28 @@ class Batch:
     tokens_BS: torch.Tensor
     labels_BS: torch.Tensor
     counted_BS: torch.Tensor
+    pieces_BS: torch.Tensor | None = None
+    """Number of the piece of text that a token is of; `None` if each may look at all that comes before it."""
 
     @classmethod
-    def of(cls, windows: np.ndarray, counted: np.ndarray | None, device: torch.device) -> "Batch":
-        tokens = torch.from_numpy(windows).to(device)
-        weights = np.ones(windows[:, 1:].shape, dtype=np.float32) if counted is None else counted
-        return cls(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous(), torch.from_numpy(weights).to(device))
+    def of(cls, drawn: Sequence[Drawn], device: torch.device) -> "Batch":
+        tokens, labels, counted = (
+            torch.from_numpy(np.stack([getattr(one, name) for one in drawn])).to(device)
+            for name in ("tokens", "labels", "counted")
+        )
+        pieces = [one.pieces for one in drawn if one.pieces is not None]
+        apart = torch.from_numpy(np.stack(pieces)).to(device) if pieces else None
+        return cls(tokens, labels, counted, apart)
+
+    @property
+    def mask(self) -> torch.Tensor | None:
+        """B, 1, S, S: true where a token may not look, as Megatron has it."""
+        if self.pieces_BS is None:
+            return None
+        length = self.pieces_BS.shape[1]
+        future_SS = torch.ones(length, length, dtype=torch.bool, device=self.pieces_BS.device).triu(1)
+        other_BSS = self.pieces_BS[:, :, None] != self.pieces_BS[:, None, :]
+        return (other_BSS | future_SS)[:, None]
 
 
 class Feed:
@@ -37,6 +51,8 @@ class Feed:
 
     def __init__(self, job: Job, runtime: Runtime) -> None:
         self.job, self.runtime = job, runtime
+        self.reading = job.reading
+        self._texts = Texts(job.parts, dtype=job.dtype)
 
     @property
     def together(self) -> int:
@@ -49,37 +65,31 @@ class Feed:
 
     def samples(self, step: Step, number: int) -> tuple[int, int]:
         """The first and the last sample of this rank's micro-batch of that number."""
-        size = self.job.settings.micro_batch_sequences
-        begin = step.first_sample + number * self.together + self.runtime.data_rank * size
-        return begin, begin + size - 1
+        begin = step.first_sample + self._begin(number)
+        return begin, begin + self.job.settings.micro_batch_sequences - 1
 
     def training(self, step: Step) -> Iterator[Batch]:
         """This rank's micro-batches of a step."""
-        size = self.job.settings.micro_batch_sequences
-        windows, order = self._windows, self._order
+        read = self.reading.step(step)
         for number in range(self.micro_batches(step)):
-            begin = step.first_sample + number * self.together + self.runtime.data_rank * size
-            read = [windows[order.window(sample)] for sample in range(begin, begin + size)]
-            yield Batch.of(np.stack(read), None, self.runtime.device)
+            own = read[self._begin(number) :][: self.job.settings.micro_batch_sequences]
+            yield Batch.of([self._draw(part, at, step.sequence_length) for part, at in own], self.runtime.device)
 
-    def validation(self, path: Path) -> list[Batch]:
-        """This rank's share, filled up with windows that count nothing so that all ranks have as many."""
+    def validation(self, held_out: HeldOut) -> list[Batch]:
+        """This rank's share, filled up with sequences that count nothing so that all ranks have as many."""
         length, size = self.job.config.sequence_length, self.job.settings.micro_batch_sequences
-        windows = Windows(path, dtype=self.job.dtype, sequence_length=length)
-        scored = list(scored_windows(windows, most_tokens=self.job.config.validation_tokens))
-        empty = (np.zeros(length + 1, dtype=np.int64), np.zeros(length, dtype=np.float32))
+        scored = held_out.sequences(length, dtype=self.job.dtype)
         batches: list[Batch] = []
         for begin in range(0, len(scored), self.together):
             own = scored[begin : begin + self.together][self.runtime.data_rank * size :][:size]
-            rows = [tuple(window) for window in own] + [empty] * (size - len(own))
-            tokens, counted = (np.stack(columns) for columns in zip(*rows, strict=True))
-            batches.append(Batch.of(tokens, counted, self.runtime.device))
+            empty = scored[0]._replace(counted=np.zeros(length, dtype=np.float32))
+            batches.append(Batch.of(own + [empty] * (size - len(own)), self.runtime.device))
         return batches
 
-    @cached_property
-    def _windows(self) -> Windows:
-        return Windows(self.job.train, dtype=self.job.dtype, sequence_length=self.job.config.sequence_length)
+    def _begin(self, number: int) -> int:
+        """Where in a step this rank's micro-batch of that number begins."""
+        return number * self.together + self.runtime.data_rank * self.job.settings.micro_batch_sequences
 
-    @cached_property
-    def _order(self) -> Order:
-        return Order(len(self._windows), seed=self.job.config.seed)
+    def _draw(self, part: str, number: int, length: int) -> Drawn:
+        pieces = self.reading.tracks[part].pieces(number)
+        return self._texts.draw(part, pieces, length, apart=self.job.config.packing == "best_fit")

@@ -21,8 +21,8 @@ from megatron.core.pipeline_parallel import get_forward_backward_func
 from bunbuku_pretrain import job as files
 from bunbuku_pretrain.course import Step
 from bunbuku_pretrain.detours import Detour
-from bunbuku_pretrain.job import Job, StepRecord, TrainState
-from bunbuku_pretrain.mcore import checkpoint, shims
+from bunbuku_pretrain.job import Job, Measured, StepRecord, TrainState
+from bunbuku_pretrain.mcore import checkpoint, shims, turning
 from bunbuku_pretrain.mcore.feeding import Batch, Feed
 from bunbuku_pretrain.mcore.finite import Search, search
 from bunbuku_pretrain.mcore.guarding import Guard, finite
@@ -53,7 +53,7 @@ class Trainer:
         self.course = job.course
         model = build(
             job.architecture,
-            sequence_length=self.config.sequence_length,
+            sequence_length=self.course.longest,
             vocabulary=job.vocabulary,
             settings=job.settings,
             runtime=runtime,
@@ -74,7 +74,8 @@ class Trainer:
         if job.resume is not None:
             self.go_to(job.resume)
         elif job.start is not None and job.start.format == "megatron":
-            checkpoint.load(job.start.folder, model=model, optimizer=None)
+            kept = self.optimizer if "optimizer" in self.config.keep else None
+            checkpoint.load(job.start.folder, model=model, optimizer=kept)
         self.statistics = StatisticsMeter(model, self.optimizer, job, runtime)
         self.writer = Writer(job, runtime)
         self.mixture = MixtureMeter.of(model, job.architecture, runtime)
@@ -85,8 +86,7 @@ class Trainer:
     def state(self) -> TrainState:
         shared = self.settings.distributed_optimizer
         return TrainState(
-            step=self.step,
-            tokens=self.course.tokens_after(self.step),
+            **self.job.standing(self.step),
             shared_optimizer=shared,
             memory=self.guard.memory,
             detours=len(self.guard.detours),
@@ -113,6 +113,7 @@ class Trainer:
         self.step += 1
         step = self.course.step(self.step)
         record = StepRecord(step=self.step, tokens=step.tokens, batch_tokens=step.batch_tokens)
+        self._turn_to(step)
         if reason := self.guard.why_passed(self.step):
             self.guard.pass_over(step, reason)
             return record.model_copy(update={"skipped": reason})
@@ -123,8 +124,11 @@ class Trainer:
         self.model.train()
         self.model.zero_grad_buffer()
         self.optimizer.zero_grad()
-        reports = self._run(self.feed.training(step), self.feed.micro_batches(step), forward_only=False)
-        loss = self._mean(reports)
+        reports = self._run(
+            self.feed.training(step), self.feed.micro_batches(step), step.sequence_length, forward_only=False
+        )
+        nats, counted = self._sums(reports)
+        loss = nats / counted
         update = self._update(step, loss, rate)
         if update.act == "roll_back":
             return self.guard.turn_back(step, update.reason)
@@ -132,6 +136,7 @@ class Trainer:
             self.statistics.write(self.step, step.tokens, update.gradient_norm)
         found = {
             "loss": finite(loss),
+            "counted_tokens": round(counted),
             "gradient_norm": update.gradient_norm,
             "learning_rate": rate,
             "seconds": time.perf_counter() - clock,
@@ -173,13 +178,13 @@ class Trainer:
             return search(
                 self.model,
                 batches,
-                lambda one: self._run(one, 1, forward_only=False),
+                lambda one: self._run(one, 1, step.sequence_length, forward_only=False),
                 runtime=self.runtime,
                 seen=self.guard.seen_here,
                 folder=self.guard.batch_folder(step),
                 known={
                     "step": step.number,
-                    "part": self.job.train.stem,
+                    "texts": self.feed.reading.step(step),
                     "samples": [self.feed.samples(step, number) for number in range(len(batches))],
                 },
             )
@@ -187,35 +192,51 @@ class Trainer:
             self.guard.searching(False)
 
     @torch.no_grad()
-    def validate(self) -> float | None:
-        """Mean loss over the tokens of the validation part, in nats; `None` if there is none, or but one token."""
-        if self.job.validation is None:
-            return None
-        self.writer.write(self.model, self.forward_backward, self.step)
+    def validate(self) -> dict[str, Any]:
+        """The loss on all that is held out, and on each part of it: fields of a `StepRecord`."""
+        self._turn_to(self.course.step(max(1, self.step)), enter=False)
+        if self.job.held_out:
+            self.writer.write(self.model, self.forward_backward, self.step)
         self.model.eval()
-        batches = self.feed.validation(self.job.validation)
-        if not batches:
-            return None
-        return self._mean(self._run(iter(batches), len(batches), forward_only=True))
+        found: dict[str, Measured] = {}
+        for one in self.job.held_out:
+            batches = self.feed.validation(one)
+            if batches:
+                length = self.config.sequence_length
+                nats, count = self._sums(self._run(iter(batches), len(batches), length, forward_only=True))
+                loss = nats / count
+                found[one.part] = Measured(loss=loss, bits_per_byte=one.bits_per_byte(loss), tokens=round(count))
+        tokens = sum(part.tokens for part in found.values())
+        mean = sum(part.loss * part.tokens for part in found.values()) / tokens if tokens else None
+        return {"validation_loss": mean, "validation": found}
 
-    def _run(self, batches: Iterator[Batch], count: int, *, forward_only: bool) -> list[dict[str, torch.Tensor]]:
+    def _turn_to(self, step: Step, *, enter: bool = True) -> None:
+        """Be as the phase of a step asks, and do what is done when it begins."""
+        turning.set_rope_theta(self.weights, step.rope_theta or self.job.architecture.rope_theta)
+        if enter and step.resets_optimizer:
+            turning.forget_moments(self.optimizer)
+
+    def _run(
+        self, batches: Iterator[Batch], count: int, length: int, *, forward_only: bool
+    ) -> list[dict[str, torch.Tensor]]:
         return self.forward_backward(
             forward_step_func=_forward,
             data_iterator=batches,
             model=[self.model],
             num_microbatches=count,
-            seq_length=self.config.sequence_length,
+            seq_length=length,
             micro_batch_size=self.settings.micro_batch_sequences,
             forward_only=forward_only,
         )
 
-    def _mean(self, reports: list[dict[str, torch.Tensor]]) -> float:
-        """Mean over all counted tokens of all ranks; only the last pipeline stage has reports."""
+    def _sums(self, reports: list[dict[str, torch.Tensor]]) -> tuple[float, float]:
+        """Nats and counted tokens of all ranks; only the last pipeline stage has reports."""
         sums = torch.zeros(2, dtype=torch.float64, device=self.runtime.device)
         for report in reports:
             sums += torch.stack([report["sum"], report["count"]])
-        total, count = self.runtime.total(sums).tolist()
-        return total / count
+        copies = self.runtime.copies_of_loss // self.runtime.data_parallel
+        nats, count = (self.runtime.total(sums) / copies).tolist()
+        return nats, count
 
     def _parallel(self, model: Any) -> Any:
         sharing = DistributedDataParallelConfig(
@@ -245,15 +266,25 @@ def _forward(batches: Iterator[Batch], model: Any) -> tuple[torch.Tensor, Callab
     """One micro-batch through this rank's part of the model, as Megatron's schedule wants it."""
     batch = next(batches)
     length = batch.tokens_BS.shape[1]
+    # Pieces that do not see one another need no positions of their own: rotary ones are relative.
     positions = torch.arange(length, device=batch.tokens_BS.device).expand_as(batch.tokens_BS)
-    return model(batch.tokens_BS, positions, None, labels=batch.labels_BS), partial(_loss, batch.counted_BS)
+    # A mixture balances its experts over text, not over what a sequence is filled up with.
+    filling = None if batch.pieces_BS is None else batch.counted_BS == 0
+    losses_BS = model(batch.tokens_BS, positions, batch.mask, labels=batch.labels_BS, padding_mask=filling)
+    return losses_BS, partial(_loss, batch.counted_BS)
 
 
-def _loss(counted_BS: torch.Tensor, losses_BS: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The loss to differentiate, a mean over tokens, and what to report of it."""
+def _loss(
+    counted_BS: torch.Tensor, losses_BS: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+    """The loss to differentiate, how many tokens it is of, and what to report of it.
+
+    It is a sum: Megatron divides the gradients of a step by the tokens of all its micro-batches and ranks together
+    (`calculate_per_token_loss`), so that every token counts alike, however many a micro-batch has.
+    """
     weighted = losses_BS.float() * counted_BS
     report = {"sum": weighted.detach().double().sum(), "count": counted_BS.double().sum()}
-    return weighted.sum() / counted_BS.sum().clamp(min=1), report
+    return weighted.sum(), counted_BS.sum().to(torch.int), report
 
 
 def _source(job: Job) -> Source:

@@ -100,14 +100,13 @@ def transformer_config(
         "gradient_accumulation_fusion": False,
         "persist_layer_norm": False,
         "tensor_model_parallel_size": settings.tensor_parallel,
+        "calculate_per_token_loss": True,
         "pipeline_model_parallel_size": settings.pipeline_parallel,
         "expert_model_parallel_size": settings.expert_parallel,
         "context_parallel_size": settings.context_parallel,
         "sequence_parallel": settings.tensor_parallel > 1 and settings.sequence_parallel,
     }
-    return TransformerConfig(
-        **flags, **_numbers(precision), **_recompute(settings), **_experts(architecture, settings)
-    )
+    return TransformerConfig(**flags, **_numbers(precision), **_recompute(settings), **_experts(architecture, settings))
 
 
 def _numbers(precision: Precision) -> dict[str, Any]:

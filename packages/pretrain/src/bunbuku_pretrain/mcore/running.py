@@ -89,7 +89,7 @@ class Run:
 
     def _begin(self) -> None:
         self.heart.beat("validate", 0)
-        self._record(StepRecord(step=0, tokens=0, validation_loss=self.trainer.validate()))
+        self._record(StepRecord(step=0, tokens=0).model_copy(update=self.trainer.validate()))
         if self.job.config.spikes.reach:
             self._save(wait=False)  # a bad step among the first ones must find a state before it
 
@@ -97,7 +97,7 @@ class Run:
         trainer = self.trainer
         if trainer.step % self.job.config.validation_interval_steps == 0 or trainer.step == trainer.course.steps:
             self.heart.beat("validate", trainer.step)
-            record = record.model_copy(update={"validation_loss": trainer.validate()})
+            record = record.model_copy(update=trainer.validate())
         self._record(record)
         if trainer.step in self.job.milestone_steps and not self._has_milestone():
             self.heart.beat("save", trainer.step)

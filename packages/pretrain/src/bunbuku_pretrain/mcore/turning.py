@@ -1,0 +1,32 @@
+"""What changes in a model when a phase of its training begins: the base of its rotary positions, the optimizer's moments."""
+
+from typing import Any
+
+import torch
+
+from bunbuku_pretrain.mcore.layers import Attention
+
+
+def set_rope_theta(model: torch.nn.Module, theta: float) -> None:
+    """Turn queries and keys by another base from now on. Weights stay as they are."""
+    for module in model.modules():
+        if isinstance(module, Attention):
+            module.rope_theta = theta
+    rotary: Any = getattr(model, "rotary_pos_emb", None)
+    if rotary is not None and hasattr(rotary, "inv_freq"):  # Megatron's own, under Transformer Engine
+        size = 2 * len(rotary.inv_freq)
+        powers = torch.arange(0, size, 2, dtype=torch.float32, device=rotary.inv_freq.device) / size
+        rotary.inv_freq = 1.0 / theta**powers
+        rotary.forward.cache_clear()
+
+
+def forget_moments(optimizer: Any) -> None:
+    """Set the moments of AdamW to zero, and its count of steps; its copies of the weights stay."""
+    for part in getattr(optimizer, "chained_optimizers", [optimizer]):
+        for held in part.optimizer.state.values():
+            for name, value in held.items():
+                if name in ("step", "exp_avg", "exp_avg_sq") and isinstance(value, torch.Tensor):
+                    value.zero_()
+        for group in part.optimizer.param_groups:  # where a fused AdamW counts for all parameters together
+            if "step" in group:
+                group["step"] = torch.zeros_like(group["step"]) if torch.is_tensor(group["step"]) else 0
