@@ -69,6 +69,11 @@ def build(
         share_embeddings_and_output_weights=False,
     )
     model.vocabulary, model.z_loss = vocabulary, z_loss
+    for name, parameter in model.named_parameters():
+        if ".experts." in name:
+            # Megatron puts experts under an optimizer of their own only if `expert_parallel` is more than 1, and then
+            # cannot read the moments of a run that had it otherwise (optimizer/optimizer.py:1579).
+            parameter.allreduce = False  # type: ignore[attr-defined]
     return model.to(runtime.device, _DTYPES[precision])
 
 

@@ -27,13 +27,30 @@ def sharding() -> dict[str, Any]:
     }
 
 
+def described(model: Any) -> dict[str, Any]:
+    """Every weight as a slice of a whole, as checkpoints have them.
+
+    Megatron's modules add an `_extra_state` each: empty in its own, the scales of fp8 in Transformer Engine's, which this
+    project takes anew from every tensor. Without them a checkpoint is the same whatever modules wrote it.
+    """
+    state = model.sharded_state_dict(metadata=sharding())
+    return {name: part for name, part in state.items() if not name.endswith("_extra_state")}
+
+
+def set_weights(model: torch.nn.Module, state: dict[str, Any]) -> None:
+    """Set every weight to what was loaded."""
+    lacking, unknown = model.load_state_dict(state, strict=False)
+    lacking = [name for name in lacking if not name.endswith("_extra_state")]
+    assert not lacking and not unknown, (lacking, unknown)
+
+
 @torch.no_grad()
 def fill(model: torch.nn.Module, architecture: Architecture, source: Source) -> None:
     """Set every weight that this rank holds."""
     known = {piece.key: piece for piece in pieces(architecture)}
     whole: dict[tuple[str, tuple[int, ...]], torch.Tensor] = {}
     filled = 0
-    for shard in _shards(model):
+    for shard in shards(model):
         depth = shard.prepend_axis_num
         place = tuple(shard.global_offset[:depth])
         if (shard.key, place) not in whole:  # a gated layer has two shards of one whole, one after the other
@@ -48,7 +65,8 @@ def fill(model: torch.nn.Module, architecture: Architecture, source: Source) -> 
     assert filled == sum(parameter.numel() for parameter in model.parameters()), "a weight was not filled"
 
 
-def _shards(model: Any) -> Iterator[ShardedTensor]:
-    state = model.sharded_state_dict(metadata=sharding())
+def shards(model: Any) -> Iterator[ShardedTensor]:
+    """Every weight that this rank holds, as a slice of a whole."""
+    state = described(model)
     apply_factories(state)
     yield from (value for value in nested_values(state) if isinstance(value, ShardedTensor))
