@@ -1,12 +1,13 @@
 """Megatron-core training that runs the same loop on a laptop and on a cluster.
 
 `tokenize` writes documents as Megatron's token files, `train` trains on them, `export` writes what was trained for
-Hugging Face. `plan` says beforehand what a training needs. Importing this package imports neither torch nor Megatron.
+Hugging Face, and `import` the other way round. `plan` says beforehand what a training needs. Importing this package imports neither torch nor Megatron.
 """
 
 from bunbuku_pretrain.planning import PlanConfig
 from bunbuku_pretrain.schedule import Constant, Cosine, Linear, WarmupStableDecay
 from bunbuku_pretrain.stages.export import ExportConfig, export
+from bunbuku_pretrain.stages.import_ import ImportConfig, import_
 from bunbuku_pretrain.stages.plan import plan
 from bunbuku_pretrain.stages.tokenize import TokenizeConfig, TokenizeRun, tokenize
 from bunbuku_pretrain.stages.train import train
@@ -17,6 +18,7 @@ __all__ = [
     "Constant",
     "Cosine",
     "ExportConfig",
+    "ImportConfig",
     "Linear",
     "ModelShape",
     "PlanConfig",
@@ -26,6 +28,7 @@ __all__ = [
     "TrainRun",
     "WarmupStableDecay",
     "export",
+    "import_",
     "plan",
     "tokenize",
     "train",

@@ -17,6 +17,8 @@ from bunbuku_pretrain.layout import pieces
 from bunbuku_pretrain.sources import INDEX, SINGLE
 from bunbuku_pretrain.torch_dist import TorchDistFolder
 
+GENERATION = "generation_config.json"
+
 
 def write_folder(
     folder: Path, source: Path, *, architecture: Architecture, tokenizer: Artifact[Tokenizer], shard_bytes: int
@@ -27,9 +29,13 @@ def write_folder(
         The architecture as it is there, with no padding in the vocabulary.
     """
     exported = architecture.model_copy(update={"vocab_size": tokenizer.spec.vocab_size})
-    _write_weights(folder, _tensors(source, architecture, exported.vocab_size), shard_bytes)
-    _write_json(folder / "config.json", model_config(exported, tokenizer.spec))
-    _write_json(folder / "generation_config.json", _generation(tokenizer.spec))
+    write_weights(folder, _tensors(source, architecture, exported.vocab_size), shard_bytes)
+    dtype = str(TorchDistFolder(source).dtype("decoder.final_layernorm.weight")).removeprefix("torch.")
+    _write_json(folder / "config.json", model_config(exported, tokenizer.spec, dtype=dtype))
+    if (source / GENERATION).is_file():  # an imported model brings its own
+        shutil.copyfile(source / GENERATION, folder / GENERATION)
+    else:
+        _write_json(folder / GENERATION, _generation(tokenizer.spec))
     for file in tokenizer.files():
         target = folder / file.path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +43,7 @@ def write_folder(
     return exported
 
 
-def model_config(architecture: Architecture, tokenizer: Tokenizer) -> dict[str, Any]:
+def model_config(architecture: Architecture, tokenizer: Tokenizer, *, dtype: str = "float32") -> dict[str, Any]:
     """The `config.json`: Llama, Mixtral, or a mixture whose router normalises."""
     config: dict[str, Any] = {
         "architectures": ["LlamaForCausalLM"],
@@ -45,7 +51,7 @@ def model_config(architecture: Architecture, tokenizer: Tokenizer) -> dict[str, 
         "attention_bias": False,
         "attention_dropout": 0.0,
         "bos_token_id": tokenizer.bos_id,
-        "dtype": "float32",
+        "dtype": dtype,
         "eos_token_id": tokenizer.eos_id,
         "head_dim": architecture.head_size,
         "hidden_act": "silu",
@@ -107,7 +113,7 @@ def _tensors(source: Path, architecture: Architecture, vocabulary: int) -> Itera
                 yield name, (tensor[:vocabulary] if padded else tensor).contiguous()
 
 
-def _write_weights(folder: Path, tensors: Iterator[tuple[str, torch.Tensor]], shard_bytes: int) -> None:
+def write_weights(folder: Path, tensors: Iterator[tuple[str, torch.Tensor]], shard_bytes: int) -> None:
     """Write one file, or several of at most `shard_bytes` (more only where one tensor is longer) and their index."""
     shards: list[list[str]] = []
     held: dict[str, torch.Tensor] = {}

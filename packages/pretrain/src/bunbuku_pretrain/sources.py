@@ -16,6 +16,7 @@ from bunbuku_pretrain import layout
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
 class Source(Protocol):
@@ -96,6 +97,12 @@ class HuggingFaceFolder:
                 more = f" and {len(names) - 1} more" if len(names) > 1 else ""
                 hint = "is it a Llama or a Mixtral in the older names, untied? No other model is imported"
                 raise ArtifactError(f"{self.folder} {what} {min(names)!r}{more}", hint=hint)
+
+    def described(self, name: str) -> tuple[tuple[int, ...], torch.dtype]:
+        """Shape and number format of a tensor, from the head of its file."""
+        with safe_open(self.files[name], framework="pt") as tensors:
+            part = tensors.get_slice(name)
+            return tuple(part.get_shape()), _DTYPES[part.get_dtype()]
 
     def tensor(self, name: str) -> torch.Tensor:
         with safe_open(self.files[name], framework="pt") as tensors:

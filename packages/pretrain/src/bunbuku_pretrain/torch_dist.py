@@ -1,19 +1,25 @@
-"""Reading a Megatron checkpoint (format `torch_dist`) without Megatron, one slice at a time.
+"""Reading and writing a Megatron checkpoint (format `torch_dist`) without Megatron, one slice at a time.
 
 Such a checkpoint is a folder of `__<rank>_<n>.distcp` files, in which tensors lie one after the other as `torch.save`
 wrote them, and a pickled `.metadata` that says where each chunk of each tensor lies.
 """
 
 import io
+import json
 import pickle
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch.distributed.checkpoint import DefaultSavePlanner, FileSystemWriter, save
+from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex, TensorProperties
+from torch.distributed.checkpoint.planner import SavePlan, TensorWriteData, WriteItem, WriteItemType
 
 METADATA = ".metadata"
+_COMMON = "common_state/shard_0_1"
 
 
 class TorchDistFolder:
@@ -32,6 +38,9 @@ class TorchDistFolder:
         """Where the chunk of a tensor that begins at some offset lies."""
         stored = self._metadata.storage_data
         return {(index.fqn, tuple(index.offset)): place for index, place in stored.items() if index.offset is not None}
+
+    def dtype(self, key: str) -> torch.dtype:
+        return self._metadata.state_dict_metadata[key].properties.dtype
 
     def tensor(self, key: str, stacked: Sequence[int] = ()) -> torch.Tensor:
         """The tensor at the place `stacked` of the first axes, whole along all others."""
@@ -64,3 +73,66 @@ def forget_origin(folder: Path) -> None:
     metadata.storage_meta = None
     with path.open("wb") as file:
         pickle.dump(metadata, file)
+
+
+class Slice(NamedTuple):
+    """A part of a tensor of a checkpoint that is yet to be read."""
+
+    key: str
+    whole: tuple[int, ...]
+    """Shape of the whole tensor."""
+    offset: tuple[int, ...]
+    """Where the part begins in it."""
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    read: Callable[[], torch.Tensor]
+
+
+def write(folder: Path, slices: Iterable[Slice]) -> None:
+    """Write weights as Megatron's `dist_checkpointing` would, without it, one slice in memory at a time."""
+    writer = FileSystemWriter(folder, sync_files=False)
+    # Streaming is torch's own idea of a planner: it lists what is to be written, and is asked for it piece by piece.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # on purpose
+        save({}, storage_writer=writer, planner=_Streaming(slices), no_dist=True)
+    described = {"sharded_backend": "torch_dist", "sharded_backend_version": 1}
+    (folder / "metadata.json").write_text(json.dumps(described), encoding="utf-8")
+    forget_origin(folder)
+
+
+class _Streaming(DefaultSavePlanner):
+    def __init__(self, slices: Iterable[Slice]) -> None:
+        super().__init__(flatten_state_dict=False, flatten_sharded_tensors=False)
+        self._slices = list(slices)
+
+    def set_up_planner(self, state_dict: Any, storage_meta: Any = None, is_coordinator: bool = False) -> None:
+        self.is_coordinator = is_coordinator
+
+    def create_local_plan(self) -> SavePlan:
+        items = [
+            WriteItem(
+                index=MetadataIndex(part.key, torch.Size(part.offset)),
+                type=WriteItemType.SHARD,
+                tensor_data=TensorWriteData(
+                    chunk=ChunkStorageMetadata(torch.Size(part.offset), torch.Size(part.shape)),
+                    properties=TensorProperties(dtype=part.dtype),
+                    size=torch.Size(part.whole),
+                ),
+            )
+            for part in self._slices
+        ]
+        self._by_place = {(part.key, part.offset): part for part in self._slices}
+        # What Megatron calls the common state; weights alone have none.
+        items.append(WriteItem(index=MetadataIndex(_COMMON), type=WriteItemType.BYTE_IO))
+        self.plan = SavePlan(items)
+        return self.plan
+
+    def resolve_data(self, write_item: WriteItem) -> torch.Tensor | io.BytesIO:
+        if write_item.type == WriteItemType.BYTE_IO:
+            written = io.BytesIO()
+            torch.save([{}], written)
+            return written
+        index = write_item.index
+        assert index.offset is not None
+        part = self._by_place[index.fqn, tuple(index.offset)]
+        return part.read().reshape(part.shape).contiguous()

@@ -1,7 +1,7 @@
 """From Megatron to Hugging Face."""
 
 from bunbuku_contracts import Artifact, ArtifactError, Checkpoint, Config, Draft, Tokenizer, stage
-from pydantic import PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
 
 class ExportConfig(Config):
@@ -9,6 +9,8 @@ class ExportConfig(Config):
 
     shard_bytes: PositiveInt = 5_000_000_000
     """Largest weight file; a model that needs more is written as several."""
+    logits_tolerance: PositiveFloat | None = 1e-5
+    """Largest difference between Megatron's logits and transformers' on a batch of ids, both in fp32; null looks at none."""
 
 
 @stage("pretrain.export", revision=1)
@@ -18,7 +20,8 @@ def export(
     """Write a trained checkpoint as a folder that `AutoModelForCausalLM.from_pretrained` opens, tokenizer included.
 
     A dense model becomes a `LlamaForCausalLM`, a mixture a `MixtralForCausalLM`, or with a normalised router a
-    `BunbukuMoeForCausalLM`, which `bunbuku-moe-upcycle` gives to transformers. Numbers are not changed.
+    `BunbukuMoeForCausalLM`, which `bunbuku-moe-upcycle` gives to transformers. Numbers are not changed. Then transformers
+    opens what was written, and its logits are compared with Megatron's.
     """
     from bunbuku_pretrain.hugging_face import write_folder
 
@@ -37,6 +40,17 @@ def export(
         shard_bytes=config.shard_bytes,
     )
     draft.metrics["parameters"] = float(exported.parameters)
+    if config.logits_tolerance is not None:
+        from bunbuku_pretrain import logits
+
+        found = logits.difference(
+            draft,
+            megatron=checkpoint.dir,
+            hugging_face=draft.dir,
+            architecture=spec.architecture,
+            vocabulary=exported.vocab_size,
+        )
+        logits.check(draft, found, config.logits_tolerance)
     return spec.model_copy(update={"format": "hf", "architecture": exported, "licences": ()})
 
 
