@@ -345,5 +345,17 @@ def _whole_sudachi():
     return Dictionary(dict="core").tokenizer(mode=SplitMode.A).tokenize
 
 
+@settings(max_examples=200)
+@given(st.lists(_PIECES | st.text(max_size=3), max_size=12).map("".join))
+def test_mecabs_words_are_the_same_with_their_nouns_and_without(text: str):
+    pytest.importorskip("fugashi", reason="needs bunbuku-corpus[mecab]")
+    pytest.importorskip("unidic_lite", reason="needs bunbuku-corpus[mecab]")
+    plain, full = Texts([text]).words("mecab"), Texts([text]).words("mecab", nouns=True)
+    assert plain.chars.tolist() == full.chars.tolist()
+    assert plain.items.values.tolist() == full.items.values.tolist()
+    visible = "".join(char for char in text if not char.isspace() and char != "\0")
+    assert plain.chars.sum() >= len(visible)  # a word may have white space in it
+
+
 def test_a_number_is_one_word_and_an_ellipsis_too():
     assert Texts(["2,000円…"]).words("sudachi").chars.tolist() == [5, 1, 1]

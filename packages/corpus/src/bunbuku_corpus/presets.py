@@ -55,7 +55,7 @@ from bunbuku_corpus.filters import (
     UnfinishedLines,
 )
 
-type PresetName = Literal["web", "tanuki", "fineweb2-ja", "swallow-v1", "llm-jp-v1"]
+type PresetName = Literal["web", "tanuki", "fineweb2-ja", "fineweb2-ja-mecab", "swallow-v1", "llm-jp-v1"]
 type Preset = tuple[AnyFilter, ...]
 
 # Gopher's table A1 (arXiv:2112.11446), which Swallow and Tanuki took over for n-grams of characters.
@@ -134,6 +134,14 @@ def _fineweb2_ja() -> Preset:
     )
 
 
+def _fineweb2_ja_mecab() -> Preset:
+    """The same with the words of MeCab: faster, and other verdicts on a few documents."""
+    return tuple(
+        one.model_copy(update={"analyzer": "mecab"}) if "analyzer" in type(one).model_fields else one
+        for one in _fineweb2_ja()
+    )
+
+
 def _llm_jp_v1() -> Preset:
     """llm-jp/llm-jp-corpus, `scripts/filters.py`. Its lists of words are not here: ours stand in their place."""
     domains = ("jp", "com", "net", "org", "work", "info", "xyz", "biz", "me", "tv", "site", "tokyo", "cc")
@@ -180,6 +188,7 @@ def presets() -> Mapping[str, Preset]:
             "web": _web(),
             "tanuki": _tanuki(),
             "fineweb2-ja": _fineweb2_ja(),
+            "fineweb2-ja-mecab": _fineweb2_ja_mecab(),
             "swallow-v1": _swallow_v1(),
             "llm-jp-v1": _llm_jp_v1(),
         }

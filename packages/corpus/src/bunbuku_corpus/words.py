@@ -1,7 +1,8 @@
-"""Cutting a text into words: by Sudachi, or by the changes of script alone. The one module that knows Sudachi.
+"""Cutting a text into words: by Sudachi or MeCab, or by the changes of script alone. The one module that knows them.
 
 Sudachi in its shortest mode is what FineWeb-2's thresholds were measured with (spaCy's Japanese tokenizer wraps it). It is
-the slowest thing that can be done to a text here, so measures that need words share one analysis of it.
+the slowest thing that can be done to a text here, so measures that need words share one analysis of it. MeCab with UniDic's small dictionary is twice as fast and
+cuts into nearly the same words; changes of script cost nothing and make other ones.
 """
 
 import re
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 
 from bunbuku_corpus.ngrams import codepoints
 
-type Analyzer = Literal["sudachi", "scripts"]
+type Analyzer = Literal["sudachi", "mecab", "scripts"]
 
 MAX_BYTES = 40_000
 """Sudachi takes no more than 49,149 bytes at once; longer texts are cut at a line or sentence end."""
 _BETWEEN = ord(" ")
+_CONTROL = re.compile(r"[\x01-\x08\x0b-\x1f]")
 _BREAK = re.compile(r"[\n。！？]")
 _SCRIPTS = re.compile(
     r"(?P<other>[ぁ-ゖ]+|[a-zA-Zａ-ｚＡ-Ｚ]+)|(?P<noun>[ァ-ヺー]+|[々〇〻\u3400-\u9fff\uf900-\ufaff]+|[0-9０-９]+|[^\w\s])|\w"
@@ -42,7 +44,22 @@ def analyze(text: str, analyzer: Analyzer, *, nouns: bool = False) -> Analysis:
     >>> analyze("新しいPCを買った。", "scripts").chars.tolist()
     [1, 2, 2, 1, 1, 2, 1]
     """
-    return _by_script(text) if analyzer == "scripts" else _by_sudachi(text, nouns=nouns)
+    if analyzer == "scripts":
+        return _by_script(text)
+    cut = (_sudachi() if analyzer == "sudachi" else _mecab()).cut
+    found: list[Analysis] = []
+    place = 0
+    for piece in pieces(text) if text else ("",):
+        one = cut(piece, nouns=nouns)
+        found.append(one._replace(starts=one.starts + place))
+        place += len(piece)
+    if len(found) == 1:
+        return found[0]
+    return Analysis(
+        np.concatenate([one.starts for one in found]),
+        np.concatenate([one.chars for one in found]),
+        np.concatenate([one.nouns for one in found if one.nouns is not None]) if nouns else None,
+    )
 
 
 def _by_script(text: str) -> Analysis:
@@ -93,21 +110,53 @@ class _Sudachi:
 _sudachi = cache(_Sudachi)
 
 
-def _by_sudachi(text: str, *, nouns: bool) -> Analysis:
-    sudachi = _sudachi()
-    found: list[Analysis] = []
+class _Mecab:
+    """A tagger with UniDic's small dictionary, one for a process."""
+
+    def __init__(self) -> None:
+        try:
+            from fugashi import GenericTagger  # pyright: ignore[reportAttributeAccessIssue] -- it is compiled
+            from unidic_lite import DICDIR
+        except ModuleNotFoundError as error:
+            hint = 'pip install "bunbuku-corpus[mecab]", or analyzer = "scripts"'
+            raise BunbukuError("words by MeCab need fugashi and unidic-lite, which are not there", hint=hint) from error
+        self._tagger = GenericTagger(f"-Owakati -r {DICDIR}/mecabrc -d {DICDIR}")
+
+    def cut(self, text: str, *, nouns: bool) -> Analysis:
+        """The text's words, without white space."""
+        text = text.replace("\0", " ")  # MeCab reads no further
+        plain = None if nouns or _CONTROL.search(text) else self._without_nouns(text)
+        if plain:
+            return plain
+        nodes = self._tagger.parseToNodeList(text)
+        chars = np.array([len(node.surface) for node in nodes], np.int64)
+        kinds = np.array([node.feature[0] in _NOUNS for node in nodes], np.bool_)
+        return Analysis(_starts(text, [node.surface for node in nodes]), chars, kinds if nouns else None)
+
+    def _without_nouns(self, text: str) -> Analysis | None:
+        """The words, written as one string with spaces; `None` where more than white space was left out."""
+        words, points = codepoints(self._tagger.parse(text)), codepoints(text)
+        visible = np.flatnonzero(points > _BETWEEN)
+        if not np.array_equal(points[visible], words[words != _BETWEEN]):
+            return None
+        ends = np.append(np.flatnonzero(words == _BETWEEN), len(words))
+        chars = np.diff(ends, prepend=-1) - 1
+        chars = chars[chars > 0]
+        return Analysis(visible[np.cumsum(chars) - chars], chars, None)
+
+
+def _starts(text: str, words: list[str]) -> NDArray[np.int64]:
+    """Where each of the words stands, looked for from left to right."""
+    starts: list[int] = []
     place = 0
-    for piece in pieces(text) if text else ("",):
-        one = sudachi.cut(piece, nouns=nouns)
-        found.append(one._replace(starts=one.starts + place))
-        place += len(piece)
-    if len(found) == 1:
-        return found[0]
-    return Analysis(
-        np.concatenate([one.starts for one in found]),
-        np.concatenate([one.chars for one in found]),
-        np.concatenate([one.nouns for one in found if one.nouns is not None]) if nouns else None,
-    )
+    for word in words:
+        place = text.index(word, place)
+        starts.append(place)
+        place += len(word)
+    return np.array(starts, np.int64)
+
+
+_mecab = cache(_Mecab)
 
 
 def pieces(text: str) -> Iterator[str]:

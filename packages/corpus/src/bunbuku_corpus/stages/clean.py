@@ -31,7 +31,7 @@ def clean(draft: Draft, config: CleanConfig, corpus: Artifact[Corpus], *, run: C
 
     Dropped documents are kept in the part `dropped`, each with its reason; `report.json` and the sections say how much
     every filter removes alone and in sequence, and what normalization changed. `preset` takes a published set of filters:
-    `tanuki`, `fineweb2-ja`, `swallow-v1`, `llm-jp-v1`, or our own `web`. The filters, by what they drop:
+    `tanuki`, `fineweb2-ja` (or `fineweb2-ja-mecab`), `swallow-v1`, `llm-jp-v1`, or our own `web`. The filters, by what they drop:
 
         too_short, too_long, too_few_japanese     number of characters, or of Japanese ones
         other_language, no_early_kana             another language; no kana at the beginning
