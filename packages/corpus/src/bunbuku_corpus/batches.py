@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from bunbuku_contracts import Artifact, BunbukuError, Corpus, Draft
 
-from bunbuku_corpus.arrow import compute
+from bunbuku_corpus.arrow import batches_of, compute
 from bunbuku_corpus.document import ROW_GROUP_CHARS, ROW_GROUP_DOCUMENTS
 
 BATCH_ROWS = 500
@@ -52,7 +52,7 @@ def read_batches(
     """The rows of the artifact's part in their order, some at a time: all columns or those named."""
     for file in corpus.files():
         with open_shard(corpus.path(file), needed) as shard:
-            for batch in shard.iter_batches(batch_size=BATCH_ROWS, columns=list(columns) if columns else None):
+            for batch in batches_of(shard, BATCH_ROWS, columns):
                 yield from bounded(batch)
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 from bunbuku_contracts import Artifact, BunbukuError, Corpus
 
+from bunbuku_corpus.arrow import batches_of
 from bunbuku_corpus.document import COLUMNS, ROW_GROUP_DOCUMENTS, Document
 
 
@@ -40,5 +41,5 @@ def read_described(corpus: Artifact[Corpus], column: str, *, needed: bool = Fals
 def _rows(corpus: Artifact[Corpus], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     for file in corpus.files():
         with pq.ParquetFile(corpus.path(file)) as shard:
-            for batch in shard.iter_batches(batch_size=ROW_GROUP_DOCUMENTS, columns=list(columns)):
+            for batch in batches_of(shard, ROW_GROUP_DOCUMENTS, columns):
                 yield from batch.to_pylist()

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from bunbuku_contracts import Artifact, Corpus, Draft
 
+from bunbuku_corpus.arrow import batches_of
+
 ROW_GROUP_DOCUMENTS = 1000
 ROW_GROUP_CHARS = 4_000_000
 UNDETERMINED = "und"
@@ -65,7 +67,7 @@ def read_rows(corpus: Artifact[Corpus], part: str | None, columns: Sequence[str]
     """Rows of one part as dicts, for columns beyond a document's."""
     for file in corpus.files(part):
         with pq.ParquetFile(corpus.path(file)) as shard:
-            for batch in shard.iter_batches(batch_size=ROW_GROUP_DOCUMENTS, columns=list(columns)):
+            for batch in batches_of(shard, ROW_GROUP_DOCUMENTS, columns):
                 yield from batch.to_pylist()
 
 

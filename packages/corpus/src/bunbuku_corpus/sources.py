@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from bunbuku_contracts import BunbukuError, Config
 from pydantic import Field, PositiveInt, StringConstraints, model_validator
 
+from bunbuku_corpus.arrow import batches_of
 from bunbuku_corpus.document import UNDETERMINED, Document, Placed
 from bunbuku_corpus.files import find_files, needed, open_stream
 from bunbuku_corpus.rows import UNKNOWN, Defaults, Fields, Row, Shape, read_documents, shaped
@@ -205,7 +206,6 @@ def _parquet_rows(path: Path, fields: Fields) -> Iterator[Row]:
             names = table.schema_arrow.names
             # A row that lacks a field is complained of with the names that there are: read one column at least.
             columns = [name for name in names if name in wanted] or names[:1]
-            batches = table.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
-            yield from _numbered(batches, path)
+            yield from _numbered(batches_of(table, _BATCH_ROWS, columns), path)
     except (pa.ArrowException, OSError) as error:
         raise BunbukuError(f"{path} does not read as Parquet: {error}", hint="write the file anew") from error

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from bunbuku_contracts import BunbukuError, Corpus, Draft, Section, Table, stage, write_sections
 from pydantic import PositiveInt
 
+from bunbuku_corpus.arrow import batches_of
 from bunbuku_corpus.document import COLUMNS, UNDETERMINED, Document, ShardWriter, schema
 from bunbuku_corpus.engine import EngineRun, open_engine
 from bunbuku_corpus.extraction import Extraction, Failure, Skipped, kind_of
@@ -128,7 +129,7 @@ def _row(one: Document | Failure) -> dict[str, str | None]:
 def _collect(file: _File, data: ShardWriter, failed: ShardWriter, names: Names, languages: set[str]) -> Counter[str]:
     """Write what was found in a file to where it belongs; gives how many records were skipped, by reason."""
     with pq.ParquetFile(file.waiting) as waiting:
-        for batch in waiting.iter_batches(batch_size=_PIECE_ROWS):
+        for batch in batches_of(waiting, _PIECE_ROWS):
             for row in batch.to_pylist():
                 failure = row.pop("failure")
                 document = Document(**row)
