@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from bunbuku_contracts import Artifact, BunbukuError, Checkpoint, Tokenizer, Tokens, Unfinished, read_sections
-from bunbuku_pretrain import AdamW, Constant, TrainRun, train
+from bunbuku_pretrain import AdamW, TrainRun, train
 from bunbuku_pretrain.detours import read_skips, skips_file
 from bunbuku_pretrain.job import read_state
 from bunbuku_pretrain.observations import Event, events_file, read
@@ -185,7 +185,7 @@ NERVOUS = {"window_steps": 30, "sigmas": 1.0, "watches": ("gradient_norm",), "mo
 def test_a_run_that_rolled_back_is_one_that_never_saw_those_steps(
     tmp_path: Path, tokens: Artifact[Tokens], tokenizer: Artifact[Tokenizer], tiny: SimpleNamespace
 ) -> None:
-    plain = tiny.config(steps=50).model_copy(update={"schedule": Constant()})
+    plain = tiny.config(steps=50)
     config = plain.model_copy(update={"spikes": RollBack(**NERVOUS, back_steps=3)})
     out = tmp_path / "back"
     with pytest.raises(Unfinished):  # what the run wrote is looked at before it is published

@@ -133,13 +133,20 @@ class Pace:
         return f"a step took {record.seconds:.3g} s, {record.seconds / usual:.1f} times the usual {usual:.3g} s"
 
 
-def supervise(job: Job, launch: Callable[[Callable[[], None]], None], look: Callable[[], None]) -> Outcome:
+def supervise(
+    job: Job,
+    launch: Callable[[Callable[[], None]], None],
+    look: Callable[[], None],
+    *,
+    before: Callable[[], None] = lambda: None,
+) -> Outcome:
     """Run ranks to the end of the run, or until it is asked to stop, starting them again when they fail.
 
     Args:
         job: What they do.
         launch: Starts the ranks and returns when they have ended; calls what it is given a few times a second.
         look: What the publisher does meanwhile.
+        before: Looks whether the ranks can be started. What it raises is not answered by another start.
 
     Raises:
         BunbukuError: They cannot go on by themselves.
@@ -148,6 +155,7 @@ def supervise(job: Job, launch: Callable[[Callable[[], None]], None], look: Call
     stop_file(job.scratch).unlink(missing_ok=True)
     with _stop_signals(job.scratch):
         while True:
+            before()
             try:
                 _attempt(job, launch, look)
                 return _outcome(job) or Outcome(status="done", step=job.course.steps)

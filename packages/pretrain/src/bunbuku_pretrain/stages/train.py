@@ -27,6 +27,7 @@ from bunbuku_pretrain.blending import with_blend
 from bunbuku_pretrain.course import Course
 from bunbuku_pretrain.job import Job, Start, TrainState
 from bunbuku_pretrain.milestones import Milestones
+from bunbuku_pretrain.preflight import insist
 from bunbuku_pretrain.providing import Provided, going_on, provide, read_blend
 from bunbuku_pretrain.seen import write_seen
 from bunbuku_pretrain.stages.export import ExportConfig, check_tokenizer
@@ -231,9 +232,10 @@ def _launch(draft: Draft, job: Job, made: _Made) -> None:
         settings = job.settings
         draft.launch(command, ranks=settings.ranks, env=_environment(settings), poll=poll, launcher=settings.launcher)
 
+    digests = _digests(draft.inputs["tokens"]) if job.settings.verify_tokens == "hashes" else {}
     ended = "stopped"
     try:
-        outcome = None if _is_over(job) else supervise(job, launch, look)
+        outcome = None if _is_over(job) else supervise(job, launch, look, before=lambda: insist(job, digests))
         milestones.close(poll=watcher.look)
         ended = outcome.status if outcome else "done"
     except BunbukuError as error:
@@ -246,6 +248,12 @@ def _launch(draft: Draft, job: Job, made: _Made) -> None:
             f"stopped by {outcome.problem} after step {outcome.step} of {job.course.steps}",
             hint="give the same command again to go on",
         )
+
+
+def _digests(tokens: object) -> dict[Path, str]:
+    """What the token files are to be."""
+    assert isinstance(tokens, Artifact)
+    return {tokens.path(file).resolve(): file.sha256 for file in tokens.manifest.files}
 
 
 def _is_over(job: Job) -> bool:
