@@ -195,8 +195,7 @@ class Trainer:
     def validate(self) -> dict[str, Any]:
         """The loss on all that is held out, and on each part of it: fields of a `StepRecord`."""
         self._turn_to(self.course.step(max(1, self.step)), enter=False)
-        if self.job.held_out:
-            self.writer.write(self.model, self.forward_backward, self.step)
+        self.writer.write(self.model, self.forward_backward, self.step)
         self.model.eval()
         found: dict[str, Measured] = {}
         for one in self.job.held_out:
