@@ -41,6 +41,11 @@ def of_step(record: StepRecord) -> Scalars:
         "train/tokens_per_second": record.batch_tokens / record.seconds if record.seconds else None,
         "validation/loss": record.validation_loss,
     }
+    for part, measured in record.validation.items():
+        found |= {
+            f"validation/{part}/loss": measured.loss,
+            f"validation/{part}/bits_per_byte": measured.bits_per_byte,
+        }
     if record.mixture is not None:
         found |= {f"mixture/{name}": value for name, value in record.mixture.model_dump().items()}
     return {name: value for name, value in found.items() if value is not None}

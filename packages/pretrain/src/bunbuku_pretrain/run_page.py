@@ -141,6 +141,12 @@ def _charts(story: Story) -> Iterator[tuple[str, str, list[Line], bool, str]]:
 
     loss, validation = of("training", lambda r: r.loss, 1), of("validation", lambda r: r.validation_loss, 0)
     yield "Loss", "nats a token", [loss, validation], False, ""
+    parts = sorted({name for record in story.records for name in record.validation})
+    if len(parts) > 1:
+        by_part = [of(name, _loss_of(name), colour) for colour, name in enumerate(parts)]
+        yield "Validation by part", "nats a token", by_part, False, ""
+    in_bytes = [of(name, _bits_of(name), colour) for colour, name in enumerate(parts)]
+    yield "Bits per byte", "bits per byte of held-out text", in_bytes, False, "comparable between tokenizers"
     yield "Gradient norm", "norm before clipping", [of("gradient norm", lambda r: r.gradient_norm, 0)], True, ""
     yield "Learning rate", "learning rate", [of("learning rate", lambda r: r.learning_rate, 2)], False, ""
     speeds = [(float(record.tokens), speed) for record, speed in story.speeds()]
@@ -168,6 +174,14 @@ def _charts(story: Story) -> Iterator[tuple[str, str, list[Line], bool, str]]:
     yield "Router z-loss", "mean of log²Z", [of("z-loss", lambda r: r.mixture and r.mixture.z_loss, 4)], False, ""
     memory = [(float(one.tokens), one.memory_bytes / 2**30) for one in story.statistics]
     yield "Memory", "GiB of the fullest rank", [Line("memory", memory, 5)], False, ""
+
+
+def _loss_of(part: str) -> Measure:
+    return lambda record: record.validation[part].loss if part in record.validation else None
+
+
+def _bits_of(part: str) -> Measure:
+    return lambda record: record.validation[part].bits_per_byte if part in record.validation else None
 
 
 def _figure(title: str, lines: Sequence[Line], svg: str, note: str = "") -> str:

@@ -3,7 +3,7 @@
 What goes into the artifact's content is the same however often the run was cut off; what the clock said does not.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean, median
 
 from bunbuku_contracts import Architecture, Curve, Section, Table
@@ -31,6 +31,10 @@ def metrics(history: Sequence[StepRecord]) -> dict[str, float]:
     }
     if validated:
         found |= {"validation.loss_before": validated[0], "validation.loss": validated[-1]}
+    for part, measured in next((record.validation for record in reversed(steps) if record.validation), {}).items():
+        found[f"validation.{part}.loss"] = measured.loss
+        if measured.bits_per_byte is not None:
+            found[f"validation.{part}.bits_per_byte"] = measured.bits_per_byte
     if last.mixture is not None:
         found |= {f"mixture.{name}": value for name, value in last.mixture.model_dump().items()}
     return found
@@ -59,8 +63,25 @@ def section(history: Sequence[StepRecord], architecture: Architecture) -> Sectio
         _curve("balance loss", "1 is even", history, lambda record: record.mixture and record.mixture.balance),
         _curve("most used expert", "over an even share", history, lambda record: record.mixture and record.mixture.most_load),
         _curve("least used expert", "over an even share", history, lambda record: record.mixture and record.mixture.least_load),
+        _curve("router z-loss", "mean of log²Z", history, lambda record: record.mixture and record.mixture.z_loss),
+        *_by_part(history),
     )  # fmt: skip
     return Section(title="Pre-training", tables=(facts,), curves=tuple(curve for curve in curves if curve.points))
+
+
+def _by_part(history: Sequence[StepRecord]) -> Iterator[Curve]:
+    """Bits per byte of every part that is held out, else its loss if there are several."""
+    parts = sorted({name for record in history for name in record.validation})
+    for part in parts:
+
+        def bits(record: StepRecord, part: str = part) -> float | None:
+            return record.validation[part].bits_per_byte if part in record.validation else None
+
+        def loss(record: StepRecord, part: str = part) -> float | None:
+            return record.validation[part].loss if part in record.validation and len(parts) > 1 else None
+
+        in_bits = _curve(part, "bits per byte", history, bits)
+        yield in_bits if in_bits.points else _curve(part, "validation loss, nats a token", history, loss)
 
 
 def _curve(
