@@ -172,9 +172,10 @@ SIDES: dict[str, Callable[[], Callable[[list[str]], int]]] = {
 
 
 def side(name: str, documents: int) -> None:
-    texts = jsquad()[:documents]
+    texts = jsquad()
+    texts, others = texts[:documents], texts[documents:]
     run = SIDES[name]()
-    run(texts[:8])
+    run(others or texts[:8])  # tables of characters are made, and pages of a dictionary read, once a process
     cpu, wall = time.process_time(), time.perf_counter()
     rejected = run(texts)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
