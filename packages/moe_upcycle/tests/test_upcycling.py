@@ -220,14 +220,14 @@ class TestHidden:
             rows = made[f"model.layers.{layer}.block_sparse_moe.gate.weight"]
             assert rows.std(axis=1) == pytest.approx([0.02, 0.02], rel=1e-3)
             for row, name in enumerate(("code", "kana")):
-                heard = listener.listen(documents(prompts[name], most=9), tokens=100)
+                heard = listener.listen(documents(prompts[name], tokens=100), tokens=100)
                 mean = np.concatenate([window.hidden_TD[layer] for window in heard]).mean(axis=0)
                 assert (rows @ mean).argmax() == row
         ids = torch.tensor([[4, 5, 6, 7]])  # what is heard is what the network hears
         heard_by_hand: list[Any] = []
         listener.model.model.layers[1].mlp.register_forward_pre_hook(lambda _, given: heard_by_hand.append(given[0]))
         listener.model(ids)
-        window = next(listener.listen(iter([next(documents(prompts["kana"], most=1))]), tokens=4))
+        window = next(listener.listen(iter([next(documents(prompts["kana"], tokens=4))]), tokens=4))
         np.testing.assert_allclose(window.hidden_TD[1], heard_by_hand[-1][0].detach().numpy(), atol=1e-6)
 
     def test_the_same_texts_give_the_same_bytes(self, dense: Make, tmp_path: Path, prompts: Any):

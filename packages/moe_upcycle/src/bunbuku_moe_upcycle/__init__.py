@@ -5,7 +5,16 @@ with a normalised router with; it needs the extra `hf` and is found by itself th
 """
 
 from bunbuku_moe_upcycle.routers import HiddenRouter, NormalRouter, UniformRouter
-from bunbuku_moe_upcycle.stages import ShipConfig, SimilarityConfig, UpcycleConfig, ship, similarity, upcycle
+from bunbuku_moe_upcycle.stages import (
+    RoutingConfig,
+    ShipConfig,
+    SimilarityConfig,
+    UpcycleConfig,
+    routing,
+    ship,
+    similarity,
+    upcycle,
+)
 from bunbuku_moe_upcycle.strategies import Branches, Copy, Drop, Granular, Noise
 
 __all__ = [
@@ -16,10 +25,12 @@ __all__ = [
     "HiddenRouter",
     "Noise",
     "NormalRouter",
+    "RoutingConfig",
     "ShipConfig",
     "SimilarityConfig",
     "UniformRouter",
     "UpcycleConfig",
+    "routing",
     "ship",
     "similarity",
     "upcycle",

@@ -2,6 +2,6 @@
 
 from bunbuku_contracts.cli import stage_cli
 
-from bunbuku_moe_upcycle.stages import ship, similarity, upcycle
+from bunbuku_moe_upcycle.stages import routing, ship, similarity, upcycle
 
-main = stage_cli(upcycle, similarity, ship)
+main = stage_cli(upcycle, similarity, routing, ship)

@@ -18,6 +18,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from bunbuku_moe_upcycle.tensors import Floats
 
 _WINDOW_TOKENS = 512
+_FEWEST_DOCUMENTS, _TOKENS_A_DOCUMENT = 64, 64
+_GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
 class Document(NamedTuple):
@@ -39,18 +41,24 @@ class Heard(NamedTuple):
     """Router logits that the gates are a softmax of, normalised if the model does so; none in a dense model."""
 
 
-def documents(corpus: Artifact[Corpus], *, most: int) -> Iterator[Document]:
-    """At most so many documents, spread evenly over the corpus, in its order."""
+def documents(corpus: Artifact[Corpus], *, tokens: int) -> Iterator[Document]:
+    """Documents from all over the corpus, more than so many tokens should need; the first few do for fewer.
+
+    Evenly spaced ones are taken, and given in the order of multiples of the golden ratio: however many are read, they lie far
+    apart.
+    """
     paths = [corpus.path(file) for file in corpus.files()]
     total = sum(parquet.read_metadata(path).num_rows for path in paths)
-    wanted = {index * total // min(most, total) for index in range(min(most, total))} if total else set()
+    count = min(total, max(_FEWEST_DOCUMENTS, tokens // _TOKENS_A_DOCUMENT))
+    wanted = {index * total // count for index in range(count)}
+    found: list[Document] = []
     row = 0
     for path in paths:
         for batch in parquet.ParquetFile(path).iter_batches(columns=["text", "source", "language"]):
-            for fields in batch.to_pylist():
-                if row in wanted:
-                    yield Document(fields["text"], fields["source"], fields["language"])
-                row += 1
+            here = [at for at in range(batch.num_rows) if row + at in wanted]
+            found += [Document(**fields) for fields in batch.take(here).to_pylist()]
+            row += batch.num_rows
+    yield from (found[index] for index in sorted(range(len(found)), key=lambda index: index * _GOLDEN_RATIO % 1))
 
 
 class Listener:
@@ -102,7 +110,7 @@ def mean_heard(checkpoint: Artifact[Checkpoint], corpora: Mapping[str, Artifact[
     means = []
     for name in sorted(corpora):
         total_LD, count = np.zeros(()), 0
-        for heard in listener.listen(documents(corpora[name], most=tokens), tokens=tokens):
+        for heard in listener.listen(documents(corpora[name], tokens=tokens), tokens=tokens):
             total_LD = total_LD + np.stack([hidden.sum(axis=0, dtype=np.float64) for hidden in heard.hidden_TD])
             count += len(heard.ids)
         if not count:

@@ -1,4 +1,4 @@
-"""Pictures of expert similarity: PNG files whose bytes depend on the numbers alone."""
+"""Pictures of experts: PNG files whose bytes depend on the numbers alone."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,57 +8,92 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
+from numpy.typing import NDArray
 
-from bunbuku_moe_upcycle.similarity import Matrix
+type Matrix = NDArray[np.float64]
+type Line = Sequence[tuple[float, float]]
 
 _MOST_ANNOTATED = 16
 """Cells of a larger map are too small to read a number in."""
 
 
-def heat_maps(path: Path, title: str, maps: Mapping[int, Matrix], *, lowest: float) -> None:
-    """Draw the expert-by-expert cosines of some layers side by side, on one scale from `lowest` to 1."""
+def heat_maps(path: Path, title: str, rows: Mapping[str, Mapping[int, Matrix]], *, lowest: float) -> None:
+    """Draw expert-by-expert maps, a row a measure and a column a layer, on one scale from `lowest` to 1."""
     with mpl.rc_context(_style()):
-        figure = Figure(figsize=(1.2 + 3.4 * len(maps), 3.9), layout="constrained")
-        axes = figure.subplots(1, len(maps), squeeze=False)[0]
+        columns = max(len(maps) for maps in rows.values())
+        figure = Figure(figsize=(1.4 + 3.3 * columns, 0.5 + 3.4 * len(rows)), layout="constrained")
         scale = Normalize(lowest if lowest < 1 else 0.0, 1.0)
         image = None
-        for axis, (layer, cosines_EE) in zip(axes, maps.items(), strict=True):
-            image = axis.imshow(cosines_EE, cmap="viridis", norm=scale)
-            experts = np.arange(len(cosines_EE))
-            axis.set(title=f"layer {layer}", xlabel="expert", ylabel="expert", xticks=experts, yticks=experts)
-            if len(cosines_EE) <= _MOST_ANNOTATED:
-                _annotate(axis, cosines_EE, scale)
+        axes = figure.subplots(len(rows), columns, squeeze=False)
+        for number, (measure, maps) in enumerate(rows.items()):
+            for axis, (layer, cosines_EE) in zip(axes[number], maps.items(), strict=True):
+                image = axis.imshow(cosines_EE, cmap="viridis", norm=scale)
+                experts = np.arange(len(cosines_EE))
+                axis.set(title=f"layer {layer}: {measure}", xticks=experts, yticks=experts)
+                axis.set(xlabel="expert" if number == len(rows) - 1 else "", ylabel="expert")
+                _annotate(axis, cosines_EE, scale, "{:.3f}")
         if image is not None:
-            figure.colorbar(image, ax=list(axes), label="cosine of the weights", shrink=0.85)
+            figure.colorbar(image, ax=axes.ravel().tolist(), label="1: the same", shrink=0.85)
         figure.suptitle(title)
         _save(figure, path)
 
 
-def layer_curves(path: Path, curves: Mapping[str, Sequence[float]]) -> None:
-    """Draw the mean pairwise cosine over the layers, a line a checkpoint."""
+def panels(path: Path, x_label: str, lines: Mapping[str, Mapping[str, Line]], *, whole: bool = False) -> None:
+    """Draw panels side by side, named by their y axis, with the same named lines in each; `whole` where x counts."""
     with mpl.rc_context(_style()):
-        figure = Figure(figsize=(7.2, 3.9), layout="constrained")
-        axis = figure.subplots()
-        for marker, (name, values) in zip(_markers(len(curves)), curves.items(), strict=True):
-            axis.plot(range(len(values)), values, marker=marker, label=name)
-        lowest = min(min(values) for values in curves.values())
-        margin = max(0.05 * (1 - lowest), 0.005)
-        axis.set(xlabel="layer", ylabel="mean pairwise cosine", ylim=(lowest - margin, 1 + margin))
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.ticklabel_format(axis="y", useOffset=False)
-        axis.grid(alpha=0.3)
-        axis.legend()
+        figure = Figure(figsize=(1.0 + 4.0 * len(lines), 3.9), layout="constrained")
+        axes: list[Axes] = list(figure.subplots(1, len(lines), squeeze=False)[0])
+        for axis, (label, curves) in zip(axes, lines.items(), strict=True):
+            for marker, (name, points) in zip(_markers(len(curves)), curves.items(), strict=True):
+                axis.plot(*zip(*points, strict=True), marker=marker, markersize=4, label=name)
+            axis.set(xlabel=x_label, ylabel=label)
+            axis.margins(y=0.08)
+            if whole:
+                axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            axis.ticklabel_format(axis="y", useOffset=False)
+            axis.grid(alpha=0.3)
+        names, handles = {}, axes[0].get_legend_handles_labels()
+        names = dict(zip(handles[1], handles[0], strict=True))
+        figure.legend(names.values(), names.keys(), loc="outside lower center", ncols=min(6, len(names)), frameon=False)
         _save(figure, path)
 
 
-def _annotate(axis: Axes, cosines_EE: Matrix, scale: Normalize) -> None:
-    size = 7.0 if len(cosines_EE) <= 8 else 4.0
-    for (row, column), cosine in np.ndenumerate(cosines_EE):
-        colour = "black" if scale(cosine) > 0.6 else "white"
-        axis.text(column, row, f"{cosine:.3f}", ha="center", va="center", fontsize=size, color=colour)
+def share_maps(path: Path, title: str, maps: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
+    """Draw for each named map which group's tokens go to which expert: 1 is an even share, white."""
+    with mpl.rc_context(_style()):
+        groups = list(next(iter(maps.values())))
+        experts = len(next(iter(next(iter(maps.values())).values())))
+        figure = Figure(figsize=(1.8 + 0.5 * experts * len(maps) + 1.0, 1.6 + 0.42 * len(groups)), layout="constrained")
+        axes: list[Axes] = list(figure.subplots(1, len(maps), squeeze=False, sharey=True)[0])
+        largest = max(2.0, *(max(shares) for of in maps.values() for shares in of.values()))
+        scale = TwoSlopeNorm(1.0, vmin=0.0, vmax=largest)
+        image = None
+        for axis, (name, of) in zip(axes, maps.items(), strict=True):
+            shares_GE = np.array(list(of.values()))
+            image = axis.imshow(shares_GE, cmap="RdBu_r", norm=scale, aspect="auto")
+            axis.set(title=name, xlabel="expert", xticks=np.arange(experts))
+            axis.yaxis.set_major_locator(FixedLocator(range(len(groups))))
+            axis.set_yticklabels(groups)
+            for (row, column), share in np.ndenumerate(shares_GE):
+                if experts <= _MOST_ANNOTATED:
+                    colour = "white" if abs(float(scale(share)) - 0.5) > 0.3 else "black"
+                    axis.text(column, row, f"{share:.1f}", ha="center", va="center", fontsize=7, color=colour)
+        if image is not None:
+            figure.colorbar(image, ax=axes, label="share over an even one")
+        figure.suptitle(title)
+        _save(figure, path)
+
+
+def _annotate(axis: Axes, values: Matrix, scale: Normalize, form: str) -> None:
+    if len(values) > _MOST_ANNOTATED:
+        return
+    size = 7.0 if len(values) <= 8 else 4.0
+    for (row, column), value in np.ndenumerate(values):
+        colour = "black" if scale(value) > 0.6 else "white"
+        axis.text(column, row, form.format(value), ha="center", va="center", fontsize=size, color=colour)
 
 
 def _markers(count: int) -> list[str]:

@@ -1,7 +1,17 @@
 """The stages: `upcycle` makes a mixture of experts, the others look into it, ship it, or say whether to make it."""
 
+from bunbuku_moe_upcycle.stages.routing import RoutingConfig, routing
 from bunbuku_moe_upcycle.stages.ship import ShipConfig, ship
 from bunbuku_moe_upcycle.stages.similarity import SimilarityConfig, similarity
 from bunbuku_moe_upcycle.stages.upcycle import UpcycleConfig, upcycle
 
-__all__ = ["ShipConfig", "SimilarityConfig", "UpcycleConfig", "ship", "similarity", "upcycle"]
+__all__ = [
+    "RoutingConfig",
+    "ShipConfig",
+    "SimilarityConfig",
+    "UpcycleConfig",
+    "routing",
+    "ship",
+    "similarity",
+    "upcycle",
+]
