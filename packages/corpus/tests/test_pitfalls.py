@@ -9,7 +9,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from bunbuku_contracts import Artifact, Corpus
-from bunbuku_corpus import DedupConfig, GatherConfig, dedup, gather, read_documents
+from bunbuku_corpus import (
+    ContaminationConfig,
+    DecontaminateConfig,
+    DedupConfig,
+    GatherConfig,
+    contamination,
+    decontaminate,
+    dedup,
+    gather,
+    read_documents,
+)
 
 TEXT = (
     "昨日は友人と一緒に山へ行った。頂上からの眺めは素晴らしく、写真をたくさん撮った。夕方には疲れて帰り、すぐに眠った。"
@@ -44,3 +54,14 @@ def test_no_hash_is_one_of_a_library_that_changes_what_it_takes(tmp_path: Path, 
     corpus = corpus_of(tmp_path, [TEXT, TEXT])
     monkeypatch.setitem(sys.modules, "xxhash", None)
     assert dedup(tmp_path / "unique", DedupConfig(), corpus).manifest.metrics["kept.documents"] == 1
+
+
+def test_a_corpus_that_has_none_of_the_items_is_as_good_as_it_was(tmp_path: Path):
+    corpus = corpus_of(tmp_path, [TEXT])
+    (tmp_path / "items.jsonl").write_text(
+        '{"id": "1", "question": "日本でいちばん高い山の名前は何ですか。"}\n', encoding="utf-8"
+    )
+    audit = contamination(tmp_path / "audit", ContaminationConfig(), corpus, tmp_path / "items.jsonl")
+    assert audit.manifest.metrics["items.contaminated"] == 0
+    cleaned = decontaminate(tmp_path / "cleaned", DecontaminateConfig(), corpus, audit)
+    assert [one.text for one in read_documents(cleaned)] == [TEXT]

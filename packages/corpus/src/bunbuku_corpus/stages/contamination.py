@@ -125,11 +125,10 @@ def _write_hits(draft: Draft, findings: Sequence[Finding]) -> None:
         for one in findings
         for document, coverage in one.hits
     )
-    columns = [pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), _HITS_SCHEMA.types, strict=True)]
-    table = pa.Table.from_arrays(columns, schema=_HITS_SCHEMA) if rows else _HITS_SCHEMA.empty_table()
+    named = [dict(zip(_HITS_SCHEMA.names, row, strict=True)) for row in rows]
     path = draft.dir / "documents.parquet"
-    pq.write_table(table, path, compression="zstd")
-    draft.count(path, rows=len(rows), part=HITS)
+    pq.write_table(pa.Table.from_pylist(named, _HITS_SCHEMA), path, compression="zstd")
+    draft.count(path, rows=len(rows) or None, part=HITS)  # that there is nothing is what everybody hopes for
 
 
 def _row(found: Finding) -> dict[str, str | float | bool | None]:
