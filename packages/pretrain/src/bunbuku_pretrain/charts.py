@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from importlib.resources import files
 from typing import NamedTuple, Self
 
 WIDTH, HEIGHT = 520, 250
@@ -22,6 +23,8 @@ MOST_COLUMNS = 160
 _PALETTE = 64
 _STOPS = ((26, 20, 60), (96, 42, 128), (178, 62, 104), (233, 112, 62), (250, 214, 110))
 """From little to much: told apart in grey and by colour-blind eyes, since each is lighter than the one before."""
+
+TOKENS = "tokens"
 
 type Points = Sequence[tuple[float, float]]
 
@@ -124,21 +127,44 @@ def short(value: float) -> str:
 
 
 def line_chart(
-    lines: Sequence[Line], *, title: str, y_label: str, marks: Sequence[Mark] = (), log: bool = False
+    lines: Sequence[Line],
+    *,
+    title: str,
+    y_label: str,
+    marks: Sequence[Mark] = (),
+    log: bool = False,
+    over: str = TOKENS,
 ) -> str:
-    """Lines over tokens, with a mark for each event; empty if there is nothing to draw."""
+    """Lines over tokens from 0, with a mark for each event; empty if there is nothing to draw.
+
+    Over anything else the scale is logarithmic, from the lowest value on.
+    """
     lines = [_finite(line, positive=log) for line in lines]
     lines = [line for line in lines if line.points]
     if not lines:
         return ""
     ys = [y for line in lines for _, y in line.points]
-    x_axis = Axis.over([0.0, *(x for line in lines for x, _ in line.points)], LEFT, WIDTH - RIGHT)
+    xs = [x for line in lines for x, _ in line.points]
+    x_axis = Axis.over([0.0, *xs] if over == TOKENS else xs, LEFT, WIDTH - RIGHT, log=over != TOKENS)
     y_axis = Axis.over(ys, HEIGHT - BOTTOM, TOP, share=0.06, log=log)
-    body = [*_grid(x_axis, y_axis, y_label), *_marks(marks, x_axis)]
+    body = [*_grid(x_axis, y_axis, y_label, over), *_marks(marks, x_axis)]
     body += [_line(line, x_axis, y_axis) for line in lines]
     told = "; ".join(f"{line.name}: last {short(line.points[-1][1])}" for line in lines)
     attributes = f'data-x="{x_axis.data}" data-y="{y_axis.data}"'
     return _svg("".join(body), title=f"{title}. {told}", kind="lines", height=HEIGHT, attributes=attributes)
+
+
+def standing_alone(charts: Sequence[str]) -> str:
+    """Charts below one another as one SVG file, which brings its own style."""
+    style = files("bunbuku_pretrain").joinpath("page/style.css").read_text(encoding="utf-8")
+    placed = "".join(
+        chart.replace("<svg ", f'<svg y="{number * HEIGHT}" width="{WIDTH}" height="{HEIGHT}" ', 1)
+        for number, chart in enumerate(charts)
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT * len(charts)}">'
+        f"<style>{style}</style>{placed}</svg>\n"
+    )
 
 
 def heat_map(
@@ -216,27 +242,27 @@ def _finite(line: Line, *, positive: bool) -> Line:
     return Line(line.name, thinned(points), line.colour)
 
 
-def _grid(x_axis: Axis, y_axis: Axis, y_label: str) -> Iterator[str]:
+def _grid(x_axis: Axis, y_axis: Axis, y_label: str, x_label: str) -> Iterator[str]:
     yield '<g class="y-ticks">'
     for tick in y_axis.ticks:
         y = _n(y_axis.at(tick))
         yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>'
         yield f'<text class="tick" x="{LEFT - 7}" y="{_n(y_axis.at(tick) + 4)}" text-anchor="end">{short(tick)}</text>'
     yield "</g>"
-    yield from _x_ticks(x_axis, HEIGHT - BOTTOM)
+    yield from _x_ticks(x_axis, HEIGHT - BOTTOM, x_label)
     middle = _n((TOP + HEIGHT - BOTTOM) / 2)
     turned = f'transform="rotate(-90 12 {middle})"'
     yield f'<text class="axis" x="12" y="{middle}" text-anchor="middle" {turned}>{escape(y_label)}</text>'
 
 
-def _x_ticks(axis: Axis, bottom: float) -> Iterator[str]:
+def _x_ticks(axis: Axis, bottom: float, label: str = TOKENS) -> Iterator[str]:
     yield f'<g class="x-ticks" data-y="{_n(bottom + 16)}">'
     for tick in axis.ticks:
         x = _n(axis.at(tick))
         yield f'<text class="tick" x="{x}" y="{_n(bottom + 16)}" text-anchor="middle">{short(tick)}</text>'
     yield "</g>"
     middle = _n((LEFT + WIDTH - RIGHT) / 2)
-    yield f'<text class="axis" x="{middle}" y="{_n(bottom + 31)}" text-anchor="middle">tokens</text>'
+    yield f'<text class="axis" x="{middle}" y="{_n(bottom + 31)}" text-anchor="middle">{escape(label)}</text>'
 
 
 def _marks(marks: Iterable[Mark], axis: Axis, *, bottom: float = HEIGHT - BOTTOM) -> Iterator[str]:
