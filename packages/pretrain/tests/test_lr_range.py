@@ -15,7 +15,7 @@ CALM = Stair(rate=1e-3, loss=3.0, loss_error=0.01, gradient_norm=1.0, update_rat
 
 def climb(*changes: dict[str, object]) -> list[Stair]:
     """Stairs at 1e-3, 2e-3, 4e-3 and so on."""
-    return [CALM._replace(rate=1e-3 * 2**number, **change) for number, change in enumerate(changes)]  # type: ignore[arg-type]
+    return [CALM._replace(rate=1e-3 * 2**number, **change) for number, change in enumerate(changes)]
 
 
 @pytest.mark.parametrize(
