@@ -107,7 +107,10 @@ class Milestones:
         )
         append(evaluations_file(self.folder.parent), found)
         failed = f"the command ended with status {process.returncode}" if process.returncode else ""
-        told = ", ".join(f"{name} {value:.4g}" for name, value in list(metrics.items())[:3])
+        # Of all numbers a few that are no counts and no ends of intervals.
+        few = [name for name in metrics if name.rpartition(".")[2] not in ("low", "high")]
+        few.sort(key=lambda name: metrics[name].is_integer())
+        told = ", ".join(f"{name} {metrics[name]:.4g}" for name in few[:3])
         self._running = None
         self._finish(running.folder, "; ".join(filter(None, (failed, told))) or "the command found no numbers")
 

@@ -12,7 +12,7 @@ from importlib.resources import files
 from itertools import groupby
 from statistics import fmean
 
-from bunbuku_pretrain.charts import Line, Mark, heat_map, line_chart, short
+from bunbuku_pretrain.charts import COLOURS, Line, Mark, heat_map, line_chart, short
 from bunbuku_pretrain.durations import duration
 from bunbuku_pretrain.job import StepRecord
 from bunbuku_pretrain.observations import QUANTILES, Statistics
@@ -198,14 +198,20 @@ def _figure(title: str, lines: Sequence[Line], svg: str, note: str = "") -> str:
 
 
 def _evaluations(story: Story, marks: Sequence[Mark]) -> str:
-    names = sorted({name for one in story.evaluations for name in one.metrics})
-    figures = []
-    for name in names:
-        points = sorted((float(one.tokens), one.metrics[name]) for one in story.evaluations if name in one.metrics)
-        line = Line(name, points, 2)
-        figures.append(
-            _figure(name, [line], line_chart([line], title=name, y_label=name.rpartition(".")[2], marks=marks))
-        )
+    """A chart a metric of a report, with a line for each model, style or domain that it was measured of."""
+    found: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for one in sorted(story.evaluations, key=lambda one: one.step):
+        for name, value in one.metrics.items():
+            words = name.split(".")
+            if words[-1] not in ("low", "high"):  # intervals are in the reports
+                lines = found.setdefault(".".join(words[:2]), {})
+                lines.setdefault(".".join(words[2:]) or words[-1], []).append((float(one.tokens), value))
+    figures: list[str] = []
+    for title, points in found.items():
+        lines = [Line(name, of, colour % COLOURS) for colour, (name, of) in enumerate(points.items())]
+        if len(story.evaluations) == 1 or any(len({y for _, y in line.points}) > 1 for line in lines):
+            svg = line_chart(lines, title=title, y_label=title.rpartition(".")[2], marks=marks)
+            figures.append(_figure(title, lines, svg))
     return "".join(figures)
 
 
