@@ -37,7 +37,7 @@ def test_figures_of_gates_that_are_known():
     assert found.load_LE[0].tolist() == [1, 1, 1, 1]
     assert shares(found.classes)["kana"][0].tolist() == [2, 2, 0, 0]
     assert information(found.classes.values())[0] == 1.0
-    found.add("a", ["kana"] * 999, [np.tile(np.float32([9, 8, 0, 0]), (999, 1))])
+    found.add("a", ["kana"] * 999, [np.tile(np.array([9, 8, 0, 0], np.float32), (999, 1))])
     assert found.dead_L.tolist() == [2]
 
 

@@ -6,10 +6,12 @@ with a normalised router with; it needs the extra `hf` and is found by itself th
 
 from bunbuku_moe_upcycle.routers import HiddenRouter, NormalRouter, UniformRouter
 from bunbuku_moe_upcycle.stages import (
+    AdviseConfig,
     RoutingConfig,
     ShipConfig,
     SimilarityConfig,
     UpcycleConfig,
+    advise,
     routing,
     ship,
     similarity,
@@ -18,6 +20,7 @@ from bunbuku_moe_upcycle.stages import (
 from bunbuku_moe_upcycle.strategies import Branches, Copy, Drop, Granular, Noise
 
 __all__ = [
+    "AdviseConfig",
     "Branches",
     "Copy",
     "Drop",
@@ -30,6 +33,7 @@ __all__ = [
     "SimilarityConfig",
     "UniformRouter",
     "UpcycleConfig",
+    "advise",
     "routing",
     "ship",
     "similarity",

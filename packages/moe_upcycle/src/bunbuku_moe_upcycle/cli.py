@@ -2,6 +2,6 @@
 
 from bunbuku_contracts.cli import stage_cli
 
-from bunbuku_moe_upcycle.stages import routing, ship, similarity, upcycle
+from bunbuku_moe_upcycle.stages import advise, routing, ship, similarity, upcycle
 
-main = stage_cli(upcycle, similarity, routing, ship)
+main = stage_cli(advise, upcycle, similarity, routing, ship)
