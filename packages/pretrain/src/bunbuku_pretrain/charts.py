@@ -133,12 +133,9 @@ def line_chart(
     y_label: str,
     marks: Sequence[Mark] = (),
     log: bool = False,
-    over: str = TOKENS,
+    until: float = 0.0,
 ) -> str:
-    """Lines over tokens from 0, with a mark for each event; empty if there is nothing to draw.
-
-    Over anything else the scale is logarithmic, from the lowest value on.
-    """
+    """Lines over tokens, at least `until` so many, with a mark for each event; empty if there is nothing to draw."""
     lines = [_finite(line, positive=log) for line in lines]
     lines = [line for line in lines if line.points]
     if not lines:
@@ -168,7 +165,12 @@ def standing_alone(charts: Sequence[str]) -> str:
 
 
 def heat_map(
-    rows: Sequence[str], columns: Sequence[tuple[float, Sequence[float]]], *, title: str, marks: Sequence[Mark] = ()
+    rows: Sequence[str],
+    columns: Sequence[tuple[float, Sequence[float]]],
+    *,
+    title: str,
+    marks: Sequence[Mark] = (),
+    until: float = 0.0,
 ) -> str:
     """Rows by colour over tokens, the first row at the bottom; light is much, on a logarithmic scale.
 
@@ -177,11 +179,12 @@ def heat_map(
         columns: Tokens and a value for each row, in their order.
         title: What is drawn, for those who do not see it.
         marks: What happened.
+        until: As far as the tokens go at least.
     """
     values = [value for _, column in columns for value in column if math.isfinite(value) and value > 0]
     if not values:
         return ""
-    x_axis = Axis.over([0.0, columns[-1][0]], LEFT, WIDTH - RIGHT)
+    x_axis = Axis.over([0.0, max(until, columns[-1][0])], LEFT, WIDTH - RIGHT)
     grid = _resampled(columns, x_axis.high)
     colours = Axis.over(values, 1, _PALETTE, log=True)
     height = max(150, min(14 * len(rows), 380)) + TOP + BOTTOM + 22
@@ -294,7 +297,8 @@ def _resampled(columns: Sequence[tuple[float, Sequence[float]]], high: float) ->
         place = min(count - 1, max(0, math.ceil(tokens / high * count - 1e-9) - 1))
         before = grid[place]
         grid[place] = list(values) if before is None else [max(pair) for pair in zip(before, values, strict=True)]
-    for place in range(1, count):
+    last = max(place for place in range(count) if grid[place] is not None)
+    for place in range(1, last):
         grid[place] = grid[place] or grid[place - 1]
     return grid
 

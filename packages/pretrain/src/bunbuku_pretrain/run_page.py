@@ -127,7 +127,9 @@ def _marks(story: Story) -> list[Mark]:
 
 def _curves(story: Story, marks: Sequence[Mark]) -> str:
     return "".join(
-        _figure(title, lines, line_chart(lines, title=title, y_label=label, marks=marks, log=log), note)
+        _figure(
+            title, lines, line_chart(lines, title=title, y_label=label, marks=marks, log=log, until=story.tokens), note
+        )
         for title, label, lines, log, note in _charts(story)
     )
 
@@ -209,8 +211,9 @@ def _evaluations(story: Story, marks: Sequence[Mark]) -> str:
     figures: list[str] = []
     for title, points in found.items():
         lines = [Line(name, of, colour % COLOURS) for colour, (name, of) in enumerate(points.items())]
-        if len(story.evaluations) == 1 or any(len({y for _, y in line.points}) > 1 for line in lines):
-            svg = line_chart(lines, title=title, y_label=title.rpartition(".")[2], marks=marks)
+        # Counts that are ever the same say how it was measured, not how well it went.
+        if {y for line in lines for _, y in line.points if not y.is_integer() or y in (0.0, 1.0)}:
+            svg = line_chart(lines, title=title, y_label=title.rpartition(".")[2], marks=marks, until=story.tokens)
             figures.append(_figure(title, lines, svg))
     return "".join(figures)
 
@@ -247,7 +250,9 @@ def _layers(story: Story, marks: Sequence[Mark]) -> str:
     figures = [_moments(story, marks)]
     for title, note, values in maps:
         columns = [(float(one.tokens), values(one)) for one in story.statistics]
-        figures.append(_figure(title, (), heat_map(story.rows, columns, title=title, marks=marks), note))
+        figures.append(
+            _figure(title, (), heat_map(story.rows, columns, title=title, marks=marks, until=story.tokens), note)
+        )
     return "".join(figures)
 
 
@@ -257,12 +262,13 @@ def _moments(story: Story, marks: Sequence[Mark]) -> str:
     lines = [Line("largest", largest, 4)]
     for place, share in reversed(list(enumerate(QUANTILES))):
         points = [(float(one.tokens), one.root_moment_quantiles[place]) for one in story.statistics]
-        lines.append(Line(f"{share:.0%}", points, (0, 3, 2, 1, 6)[place]))
+        if any(y > 0 for _, y in points):  # weights that no gradient reaches have none
+            lines.append(Line(f"{share:.0%}", points, (0, 3, 2, 1, 6)[place]))
     title = "sqrt(v) of AdamW over all weights"
     return _figure(
         title,
         lines,
-        line_chart(lines, title=title, y_label="sqrt(v)", marks=marks, log=True),
+        line_chart(lines, title=title, y_label="sqrt(v)", marks=marks, log=True, until=story.tokens),
         "quantiles, and the largest in violet",
     )
 

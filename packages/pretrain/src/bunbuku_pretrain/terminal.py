@@ -46,7 +46,7 @@ def panel(story: Story, *, clock: Callable[[], float] = time.time) -> Renderable
     if story.events:
         parts.append(_events(story, clock()))
     title = f"[bold]{_safe(story.name)}[/]  {_safe(story.phase)}".rstrip()
-    return Panel(Group(*parts), title=title, title_align="left", border_style="red", expand=False, padding=(0, 1))
+    return Panel(Group(*parts), title=title, title_align="left", border_style="red", padding=(0, 1))
 
 
 def note(story: Story) -> str:
@@ -115,11 +115,11 @@ def _incidents(story: Story) -> Text:
 
 
 def _events(story: Story, now: float) -> Table:
-    table = Table.grid(padding=(0, 1))
-    table.add_column(justify="right", style="dim")
-    table.add_column()
-    table.add_column(overflow="ellipsis", no_wrap=True, max_width=76)
-    table.add_column(style="dim", justify="right")
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(justify="right", style="dim", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column(style="dim", justify="right", no_wrap=True)
     for event in islice(reversed(story.events), LAST_EVENTS):
         kind = Text(event.kind, style=_COLOURS.get(event.kind, ""))
         table.add_row(f"step {event.step}", kind, Text(event.text), f"{duration(max(0.0, now - event.time))} ago")
