@@ -133,16 +133,20 @@ def line_chart(
     y_label: str,
     marks: Sequence[Mark] = (),
     log: bool = False,
+    over: str = TOKENS,
     until: float = 0.0,
 ) -> str:
-    """Lines over tokens, at least `until` so many, with a mark for each event; empty if there is nothing to draw."""
+    """Lines over tokens from 0, as far as `until` at least, with a mark for each event; empty if there are none.
+
+    Over anything else the scale is logarithmic, from the lowest value on.
+    """
     lines = [_finite(line, positive=log) for line in lines]
     lines = [line for line in lines if line.points]
     if not lines:
         return ""
     ys = [y for line in lines for _, y in line.points]
     xs = [x for line in lines for x, _ in line.points]
-    x_axis = Axis.over([0.0, *xs] if over == TOKENS else xs, LEFT, WIDTH - RIGHT, log=over != TOKENS)
+    x_axis = Axis.over([0.0, until, *xs] if over == TOKENS else xs, LEFT, WIDTH - RIGHT, log=over != TOKENS)
     y_axis = Axis.over(ys, HEIGHT - BOTTOM, TOP, share=0.06, log=log)
     body = [*_grid(x_axis, y_axis, y_label, over), *_marks(marks, x_axis)]
     body += [_line(line, x_axis, y_axis) for line in lines]
