@@ -69,8 +69,9 @@ def is_finite(model: Any) -> bool:
     buffers = [*model.buffers, *model.expert_parallel_buffers]
     if not buffers:
         return True
-    largest = torch.stack([torch.linalg.vector_norm(buffer.grad_data, ord=torch.inf).float() for buffer in buffers])
-    return bool(torch.isfinite(largest).all())
+    # Either bound of numbers with a NaN among them is NaN; a norm takes sixty times as long.
+    bounds = torch.stack([bound for buffer in buffers for bound in buffer.grad_data.aminmax()])
+    return bool(torch.isfinite(bounds).all())
 
 
 def search(
