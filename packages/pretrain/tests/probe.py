@@ -15,10 +15,13 @@ import torch
 from bunbuku_contracts import Architecture
 from bunbuku_pretrain.job import TrainState
 from bunbuku_pretrain.mcore import checkpoint
+from bunbuku_pretrain.mcore.feeding import Batch
 from bunbuku_pretrain.mcore.mixture import MixtureMeter
 from bunbuku_pretrain.mcore.model import LanguageModel, build
 from bunbuku_pretrain.mcore.runtime import Runtime, started
 from bunbuku_pretrain.mcore.weights import fill
+from bunbuku_pretrain.packing import Pieces
+from bunbuku_pretrain.reading import Texts, TokenFile
 from bunbuku_pretrain.sources import HuggingFaceFolder
 from bunbuku_pretrain.training import TrainRun, padded
 from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
@@ -52,6 +55,8 @@ def main() -> None:
             with torch.no_grad():
                 logits = model(ids, positions, None)[..., : exported.vocab_size]
                 losses = model(ids[:, :-1], positions[:, :-1], None, labels=ids[:, 1:])
+            if name == "dense":
+                pack(folder, model, ids, positions)
             balance = balance_of(model, architecture, runtime, ids, positions)
             np.savez(folder / f"{name}.npz", logits=logits.numpy(), losses=losses.numpy(), balance=balance)
             checkpoint.save(
@@ -62,6 +67,23 @@ def main() -> None:
         for document in DOCUMENTS:
             builder.add_document(torch.tensor(document), [len(document)])
         builder.finalize(str(folder / f"{dtype}.idx"))
+
+
+def pack(folder: Path, model: LanguageModel, ids: torch.Tensor, positions: torch.Tensor) -> None:
+    """The losses of documents that share a sequence, and of each on its own."""
+    numbers = ids[0].numpy()
+    ids[0].numpy().astype("uint16").tofile(folder / "packed.bin")
+    pieces = Pieces(np.array([0, 9, 20]), np.array([8, 10, 5]))
+    texts = Texts({"packed": TokenFile(bin=folder / "packed.bin", tokens=len(numbers), documents=3)}, dtype="uint16")
+    batch = Batch.of([texts.draw("packed", pieces, len(numbers), apart=True)], torch.device("cpu"))
+    with torch.no_grad():
+        together = model(batch.tokens_BS, positions[:1], batch.mask, labels=batch.labels_BS)[batch.counted_BS > 0]
+        alone = [
+            model(one[:, :-1], positions[:1, : one.shape[1] - 1], None, labels=one[:, 1:]).flatten()
+            for begin, length in zip(*pieces, strict=True)
+            for one in [ids[:1, begin : begin + length + 1]]
+        ]
+    np.savez(folder / "packed.npz", together=together.numpy(), alone=torch.cat(alone).numpy())
 
 
 def balance_of(

@@ -86,6 +86,14 @@ def test_a_sequence_holds_documents_apart_and_counts_no_filling(tmp_path: Path) 
     assert drawn.pieces is not None and drawn.pieces.tolist() == [0, 0, 0, 1, 1, 2, 2, 2]
 
 
+def test_documents_in_one_sequence_have_the_losses_that_each_has_alone(probe: Path) -> None:
+    """Positions are those in the sequence: rotary ones are relative, so that nothing changes but rounding."""
+    losses = np.load(probe / "packed.npz")
+    assert losses["together"].shape == (23,)
+    np.testing.assert_allclose(losses["together"], losses["alone"], atol=1e-5)
+    assert abs(losses["together"].mean() - losses["alone"].mean()) <= 1e-6
+
+
 @pytest.mark.parametrize("lengths", [[], [3]])
 def test_next_to_nothing_is_packed_too(lengths: list[int]) -> None:
     assert best_fit(np.array(lengths, dtype=np.int64), 4).tolist() == [0] * len(lengths)

@@ -4,11 +4,13 @@
 Hugging Face, and `import` the other way round. `plan` says beforehand what a training needs. Importing this package imports neither torch nor Megatron.
 """
 
+from bunbuku_pretrain.phases import Phase, RampUp
 from bunbuku_pretrain.planning import PlanConfig
 from bunbuku_pretrain.schedule import Constant, Cosine, Linear, WarmupStableDecay
 from bunbuku_pretrain.stages.export import ExportConfig, export
 from bunbuku_pretrain.stages.import_ import ImportConfig, import_
 from bunbuku_pretrain.stages.plan import plan
+from bunbuku_pretrain.stages.seen import SeenConfig, seen
 from bunbuku_pretrain.stages.tokenize import TokenizeConfig, TokenizeRun, tokenize
 from bunbuku_pretrain.stages.train import train
 from bunbuku_pretrain.training import AdamW, ModelShape, TrainConfig, TrainRun
@@ -21,7 +23,10 @@ __all__ = [
     "ImportConfig",
     "Linear",
     "ModelShape",
+    "Phase",
     "PlanConfig",
+    "RampUp",
+    "SeenConfig",
     "TokenizeConfig",
     "TokenizeRun",
     "TrainConfig",
@@ -30,6 +35,7 @@ __all__ = [
     "export",
     "import_",
     "plan",
+    "seen",
     "tokenize",
     "train",
 ]

@@ -143,12 +143,17 @@ def fastest(encoder: Encoder, model: Path, sample: Iterable[str]) -> Encoder:
     return encoder
 
 
-def read_texts(paths: Iterable[Path]) -> Iterator[str]:
-    """The text of every document, file after file."""
+def read_texts(paths: Iterable[Path], *, column: str | None = None, value: str | None = None) -> Iterator[str]:
+    """The text of every document, file after file; with a column, of those that have this value in it."""
     for path in paths:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(columns=["text"]):
-                yield from batch.column(0).to_pylist()
+            for batch in file.iter_batches(columns=["text"] + [column] * (column is not None)):
+                texts = batch["text"].to_pylist()
+                if column is None:
+                    yield from texts
+                else:
+                    chosen = batch[column].to_pylist()
+                    yield from (text for text, one in zip(texts, chosen, strict=True) if one == value)
 
 
 def encode_all(texts: Iterable[str], encoder: Encoder, *, workers: int) -> Iterator[Encoded]:

@@ -155,6 +155,8 @@ class StepRecord(Config):
     """Wall time of the step alone."""
     validation_loss: float | None = None
     """Mean over the tokens of all parts that are held out."""
+    bits_per_byte: float | None = None
+    """The same for a byte of their text, where it is known how many there are."""
     validation: dict[str, Measured] = Field(default={})
     """By part."""
     skipped: str | None = None

@@ -199,10 +199,12 @@ class HeldOut(Config):
 
     def bits_per_byte(self, loss: float) -> float | None:
         """What a loss in nats a token is for a byte of text, with what ends and begins documents added to it."""
-        if self.bytes is None:
-            return None
-        predictions = self.file.tokens - (self.file.documents if self.packed else 1)
-        return loss * predictions / (math.log(2) * self.bytes)
+        return None if self.bytes is None else loss * self.predictions / (math.log(2) * self.bytes)
+
+    @property
+    def predictions(self) -> int:
+        """Tokens of the whole part that are predicted."""
+        return self.file.tokens - (self.file.documents if self.packed else 1)
 
     def _packed(self, length: int, dtype: str) -> Iterator[Drawn]:
         begins, lengths = whole_documents(lengths_of(self.file))
@@ -213,6 +215,13 @@ class HeldOut(Config):
         for number in range(len(packing or ())):
             assert packing is not None
             yield texts.draw(self.part, packing.sequence(number), length, apart=True)
+
+
+def bits_per_byte(measured: Iterable[tuple[HeldOut, float]]) -> float | None:
+    """Of all parts together, each with its loss in nats a token; `None` if the bytes of one are not known."""
+    found = [(one.bytes, loss * one.predictions) for one, loss in measured]
+    sizes = [size for size, _ in found if size is not None]
+    return sum(nats for _, nats in found) / (math.log(2) * sum(sizes)) if found and len(sizes) == len(found) else None
 
 
 def lengths_of(file: TokenFile) -> NDArray[np.int32]:

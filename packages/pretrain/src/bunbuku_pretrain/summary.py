@@ -27,10 +27,13 @@ def metrics(history: Sequence[StepRecord]) -> dict[str, float]:
         "train.loss": fmean(_present(steps[-LAST_STEPS:], lambda record: record.loss)),
         "train.gradient_norm": fmean(_present(steps[-LAST_STEPS:], lambda record: record.gradient_norm)),
         "train.tokens_per_second": median(record.batch_tokens / record.seconds for record in steps if record.seconds),
+        "train.counted_tokens": float(sum(record.counted_tokens or 0 for record in steps)),
         "train.seconds": sum(record.seconds for record in steps),
     }
     if validated:
         found |= {"validation.loss_before": validated[0], "validation.loss": validated[-1]}
+    if bits := _present(history, lambda record: record.bits_per_byte):
+        found["validation.bits_per_byte"] = bits[-1]
     for part, measured in next((record.validation for record in reversed(steps) if record.validation), {}).items():
         found[f"validation.{part}.loss"] = measured.loss
         if measured.bits_per_byte is not None:
@@ -58,6 +61,7 @@ def section(history: Sequence[StepRecord], architecture: Architecture) -> Sectio
     curves = (
         _curve("training loss", "loss, nats a token", history, lambda record: record.loss),
         _curve("validation loss", "loss, nats a token", history, lambda record: record.validation_loss),
+        _curve("bits per byte", "bits a byte of held-out text", history, lambda record: record.bits_per_byte),
         _curve("learning rate", "learning rate", history, lambda record: record.learning_rate),
         _curve("gradient norm", "gradient norm", history, lambda record: record.gradient_norm),
         _curve("balance loss", "1 is even", history, lambda record: record.mixture and record.mixture.balance),

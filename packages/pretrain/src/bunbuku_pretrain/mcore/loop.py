@@ -32,6 +32,7 @@ from bunbuku_pretrain.mcore.runtime import Runtime
 from bunbuku_pretrain.mcore.statistics import StatisticsMeter
 from bunbuku_pretrain.mcore.weights import fill
 from bunbuku_pretrain.mcore.writing import Writer
+from bunbuku_pretrain.reading import bits_per_byte
 from bunbuku_pretrain.sources import HuggingFaceFolder, RandomWeights, Source
 from bunbuku_pretrain.spikes import Act, Memory
 
@@ -207,7 +208,8 @@ class Trainer:
                 found[one.part] = Measured(loss=loss, bits_per_byte=one.bits_per_byte(loss), tokens=round(count))
         tokens = sum(part.tokens for part in found.values())
         mean = sum(part.loss * part.tokens for part in found.values()) / tokens if tokens else None
-        return {"validation_loss": mean, "validation": found}
+        bits = bits_per_byte((one, found[one.part].loss) for one in self.job.held_out if one.part in found)
+        return {"validation_loss": mean, "bits_per_byte": bits, "validation": found}
 
     def _turn_to(self, step: Step, *, enter: bool = True) -> None:
         """Be as the phase of a step asks, and do what is done when it begins."""
