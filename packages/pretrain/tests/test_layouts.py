@@ -1,27 +1,35 @@
-"""Every layout against one rank, and every state in every layout. By hand: each case starts several ranks."""
+"""Every layout against one rank, from one full state; `layouts.py` is what runs them, several to a launch."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from bunbuku_contracts import Artifact, BunbukuError, Checkpoint, Tokenizer, Tokens, read_sections
-from bunbuku_pretrain import ExportConfig, TrainRun, export, train
-from safetensors.torch import load_file
-
-pytestmark = pytest.mark.long
+from bunbuku_pretrain import TrainRun, train
 
 LAYOUTS: dict[str, dict[str, Any]] = {
-    "tensor": {"ranks": 2, "tensor_parallel": 2},
+    "data": {"ranks": 2},
+    "data, shared optimizer": {"ranks": 2, "distributed_optimizer": True},
     "pipeline": {"ranks": 2, "pipeline_parallel": 2},
-    "shared-optimizer": {"ranks": 2, "distributed_optimizer": True},
-    "tensor-pipeline": {"ranks": 4, "tensor_parallel": 2, "pipeline_parallel": 2},
+    "tensor": {"ranks": 2, "tensor_parallel": 2, "sequence_parallel": False},
+    "tensor and sequence": {"ranks": 2, "tensor_parallel": 2},
+    "expert": {"ranks": 2, "expert_parallel": 2},
+    "expert, shared optimizer": {"ranks": 2, "expert_parallel": 2, "distributed_optimizer": True},
+    "tensor, pipeline": {"ranks": 4, "tensor_parallel": 2, "pipeline_parallel": 2},
+    "tensor, data, shared optimizer": {"ranks": 4, "tensor_parallel": 2, "distributed_optimizer": True},
+    "tensor, expert": {"ranks": 4, "tensor_parallel": 2, "expert_parallel": 2},
+    "pipeline, expert": {"ranks": 4, "pipeline_parallel": 2, "expert_parallel": 2},
+    "recompute selective": {"recompute": "selective"},
+    "recompute full": {"recompute": "full"},
+    "tensor, recompute full": {"ranks": 2, "tensor_parallel": 2, "recompute": "full"},
 }
-MIXTURE_LAYOUTS: dict[str, dict[str, Any]] = {
-    **LAYOUTS,
-    "expert-shared-optimizer": {"ranks": 2, "expert_parallel": 2, "distributed_optimizer": True},
-    "tensor-expert": {"ranks": 4, "tensor_parallel": 2, "expert_parallel": 2},
-}
+DENSE = tuple(name for name in LAYOUTS if "expert" not in name)
+MIXTURE = tuple(name for name in LAYOUTS if name != "tensor")
 # The balancing loss of a mixture is one of a micro-batch: with another size it is another loss.
 SETTINGS: dict[str, Any] = {"micro_batch_sequences": 4, "checkpoint_interval_steps": 5}
 
@@ -35,44 +43,95 @@ def largest_difference(a: list[float], b: list[float]) -> float:
     return max(abs(x - y) for x, y in zip(a, b, strict=True))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_dense_model_learns_the_same_in_every_layout(
+def stopped(folder: Path, *given: Any, shared: bool = False) -> dict[str, str]:
+    """The job of a run that was stopped after its first step, and the full state that it left."""
+    run = TrainRun(**SETTINGS, distributed_optimizer=shared, time_limit_seconds=0.01)
+    with pytest.raises(BunbukuError, match="after step 1 of"):
+        train(folder, *given, run=run)
+    (scratch,) = folder.parent.glob(f".{folder.name}.*.scratch")
+    return {"job": str(scratch / "job.json"), "state": str(scratch / "states" / "step-00000001")}
+
+
+def side_by_side(folder: Path, cases: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
+    plan = folder / "plan.json"
+    plan.write_text(json.dumps({"folder": str(folder), "cases": cases}))
+    command = [sys.executable, str(Path(__file__).with_name("layouts.py")), str(plan)]
+    done = subprocess.run(command, env={**os.environ}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads((folder / "results.json").read_text())
+
+
+def check(name: str, found: dict[str, float]) -> None:
+    """The bars: rounding of another order of addition, which tensor parallelism has within every matrix product."""
+    within = name.partition(" ")[2].startswith("tensor")
+    assert found["learned"] > 0.1
+    assert found["replicas"] == 0
+    assert found["first_loss"] <= 1e-6
+    assert found["loss"] <= (1e-3 if within else 1e-5)
+    assert found["first_norm"] <= 1e-5
+    assert found["norm"] <= (1e-2 if within else 1e-3)
+    assert found["weights"] <= (1e-1 if within else 1e-2)
+    if "balancing_gradient" in found:
+        assert found["first_balance"] <= 1e-6
+        assert found["balancing_largest"] > 1e-4
+        assert found["balancing_gradient"] <= 1e-4
+
+
+def table(
+    folder: Path, tiny: SimpleNamespace, steps: int, layouts: dict[str, tuple[str, ...]], *given: Any
+) -> dict[str, dict[str, float]]:
+    """Cases of dense models and mixtures in these layouts, each against one rank that has the same optimizer."""
+    tokens, tokenizer, mixture_start = given
+    cases: dict[str, dict[str, Any]] = {}
+    for kind, names in layouts.items():
+        start = {"dense": (), "mixture": (mixture_start,)}[kind]
+        config = tiny.config(steps=steps + 1, **({"model": None} if start else {}))
+        config = config.model_copy(update={"z_loss": 1e-2})
+        for shared in sorted({bool(LAYOUTS[name].get("distributed_optimizer")) for name in names}):
+            own = f"{kind} alone{' shared' * shared}"
+            base = stopped(folder / own.replace(" ", "-"), config, tokens, tokenizer, *start, shared=shared)
+            base |= {"steps": steps, "against": own}
+            cases[own] = base | {"settings": {"distributed_optimizer": shared}}
+            for name in names:
+                if bool(LAYOUTS[name].get("distributed_optimizer")) == shared:
+                    cases[f"{kind} {name}"] = base | {"settings": {**LAYOUTS[name]}}
+    return side_by_side(folder, cases)
+
+
+def test_ranks_that_share_data_matrices_or_experts_learn_what_one_does(
     tmp_path: Path,
     tokens: Artifact[Tokens],
     tokenizer: Artifact[Tokenizer],
-    dense: Artifact[Checkpoint],
-    tiny: SimpleNamespace,
-    layout: str,
-) -> None:
-    config = tiny.dense.model_copy(update={"milestone_tokens": ()})
-    made = train(tmp_path / "made", config, tokens, tokenizer, run=TrainRun(**{**SETTINGS, **LAYOUTS[layout]}))
-    first = largest_difference(curve(made)[:20], curve(dense)[:20])
-    assert first < (1e-3 if "tensor" in layout else 1e-5)
-    assert abs(curve(made)[0] - curve(dense)[0]) < 1e-6
-    export(tmp_path / "exported", ExportConfig(), made, tokenizer)
-    wanted = export(tmp_path / "wanted", ExportConfig(), dense, tokenizer)
-    ours, theirs = (load_file(folder / "model.safetensors") for folder in (tmp_path / "exported", wanted.dir))
-    assert all((ours[name] - theirs[name]).abs().max() < 0.1 for name in theirs)
-
-
-@pytest.mark.parametrize("layout", MIXTURE_LAYOUTS)
-def test_a_mixture_learns_the_same_in_every_layout(
-    tmp_path: Path,
-    tokens: Artifact[Tokens],
-    tokenizer: Artifact[Tokenizer],
-    mixture: Artifact[Checkpoint],
     mixture_start: Artifact[Checkpoint],
     tiny: SimpleNamespace,
-    layout: str,
 ) -> None:
-    run = TrainRun(**{**SETTINGS, **MIXTURE_LAYOUTS[layout]})
-    made = train(tmp_path / "made", tiny.mixture, tokens, tokenizer, mixture_start, run=run)
-    for name in ("training loss", "most used expert", "gradient norm"):
-        assert largest_difference(curve(made, name), curve(mixture, name)) < 5e-3
-    assert abs(curve(made)[0] - curve(mixture)[0]) < 1e-6
+    names = {"mixture": ("data", "tensor and sequence", "expert", "pipeline")}
+    found = table(tmp_path, tiny, 4, names, tokens, tokenizer, mixture_start)
+    for name in found:
+        check(name, found[name])
 
 
-@pytest.mark.parametrize("layout", MIXTURE_LAYOUTS)
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_every_layout_learns_what_one_rank_does_over_twenty_steps(
+    tmp_path: Path,
+    tokens: Artifact[Tokens],
+    tokenizer: Artifact[Tokenizer],
+    mixture_start: Artifact[Checkpoint],
+    tiny: SimpleNamespace,
+) -> None:
+    found = table(tmp_path, tiny, 20, {"dense": DENSE, "mixture": MIXTURE}, tokens, tokenizer, mixture_start)
+    (Path(os.environ["LAYOUTS_TABLE"]) if "LAYOUTS_TABLE" in os.environ else tmp_path / "table.json").write_text(
+        json.dumps(found, indent=2)
+    )
+    for name in found:
+        check(name, found[name])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "layout", ["tensor and sequence", "tensor, pipeline", "expert, shared optimizer", "tensor, expert"]
+)
 def test_a_stopped_mixture_goes_on_to_the_same_bytes_in_its_layout_and_nearly_in_another(
     tmp_path: Path,
     tokens: Artifact[Tokens],
@@ -81,7 +140,7 @@ def test_a_stopped_mixture_goes_on_to_the_same_bytes_in_its_layout_and_nearly_in
     tiny: SimpleNamespace,
     layout: str,
 ) -> None:
-    settings = {**SETTINGS, **MIXTURE_LAYOUTS[layout]}
+    settings = {**SETTINGS, **LAYOUTS[layout]}
     inputs = (tokens, tokenizer, mixture_start)
     whole = train(tmp_path / "whole", tiny.mixture, *inputs, run=TrainRun(**settings))
     for name in ("same", "other"):
@@ -97,6 +156,7 @@ def test_a_stopped_mixture_goes_on_to_the_same_bytes_in_its_layout_and_nearly_in
     assert largest_difference(curve(other), curve(whole)) < 1e-3
 
 
+@pytest.mark.long
 def test_a_checkpoint_of_megatron_is_a_start_in_another_layout(
     tmp_path: Path,
     tokens: Artifact[Tokens],

@@ -65,11 +65,21 @@ class Router(TopKRouter):
         return weights_TE, chosen_TE
 
     def attach_and_log_load_balancing_loss(
-        self, activation: torch.Tensor, aux_loss_coeff: float, aux_loss: torch.Tensor, *rest: Any, **named: Any
+        self,
+        activation: torch.Tensor,
+        aux_loss_coeff: float,
+        aux_loss: torch.Tensor,
+        aux_loss_name: str,
+        reduce_group: Any,
+        **named: Any,
     ) -> torch.Tensor:
         if self._measuring:
-            self._meter(aux_loss.device).balance += aux_loss.detach() / aux_loss_coeff
-        return super().attach_and_log_load_balancing_loss(activation, aux_loss_coeff, aux_loss, *rest, **named)
+            # Ranks that share a sequence have a part of its loss each; what is averaged over all ranks must be the whole.
+            share = aux_loss.detach() / aux_loss_coeff
+            self._meter(aux_loss.device).balance += share * reduce_group.size()
+        return super().attach_and_log_load_balancing_loss(
+            activation, aux_loss_coeff, aux_loss, aux_loss_name, reduce_group, **named
+        )
 
     @property
     def _measuring(self) -> bool:

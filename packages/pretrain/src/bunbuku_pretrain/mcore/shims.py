@@ -65,6 +65,10 @@ def _answer_for_cuda() -> None:
     cuda.synchronize = lambda *_args, **_kwargs: None  # pipeline_parallel/p2p_communication.py:263, 419
     cuda.current_stream = lambda *_args, **_kwargs: _NO_STREAM  # distributed/param_and_grad_buffer.py:632
     cuda.stream = lambda _stream: contextlib.nullcontext()  # transformer/moe/token_dispatcher.py:930
+    # Recomputing saves the GPU's random state beside the CPU's, tensor_parallel/random.py:104, 137.
+    states: Any = importlib.import_module("megatron.core.tensor_parallel.random")
+    states._get_cuda_rng_state = lambda *_args, **_kwargs: torch.get_rng_state()
+    states._set_cuda_rng_state = lambda *_args, **_kwargs: None
 
 
 # 2. device="cuda" in the code -----------------------------------------------------------------------------------------
