@@ -87,6 +87,7 @@ def test_a_run_that_is_terminated_saves_and_a_damaged_state_costs_only_the_steps
     with pytest.raises(Unfinished):  # stopped once more, so that what the ranks wrote can be looked at
         train(out, tiny.dense, tokens, tokenizer, run=tiny.laptop.model_copy(update={"time_limit_seconds": 0.01}))
     events = read(Event, events_file(scratch(out)))
+    events = [event for event in events if event.kind != "milestone"]
     assert [event.kind for event in events][:3] == ["start", "damaged", "restart"]
     assert f"{largest.name} is not what was written" in events[1].text
     assert events[2].step == read_state(states[-2]).step
@@ -179,7 +180,7 @@ def test_skipped_steps_leave_exactly_their_text_behind(
     assert found[4 * 256] == dict(curve(standing))[4 * 256]  # the fourth batch, with the first weights
 
 
-NERVOUS = {"window_steps": 30, "sigmas": 1.0, "watches": ("gradient_norm",), "most_in_a_row": 100}
+NERVOUS = {"window_steps": 30, "sigmas": 2.0, "watches": ("gradient_norm",), "sides": "both", "most_in_a_row": 100}
 
 
 def test_a_run_that_rolled_back_is_one_that_never_saw_those_steps(

@@ -24,8 +24,8 @@ def metrics(history: Sequence[StepRecord]) -> dict[str, float]:
     found = {
         "steps": float(last.step),
         "tokens": float(last.tokens),
-        "train.loss": fmean(_present(steps[-LAST_STEPS:], lambda record: record.loss)),
-        "train.gradient_norm": fmean(_present(steps[-LAST_STEPS:], lambda record: record.gradient_norm)),
+        "train.loss": fmean(_present(steps, lambda record: record.loss)[-LAST_STEPS:]),
+        "train.gradient_norm": fmean(_present(steps, lambda record: record.gradient_norm)[-LAST_STEPS:]),
         "train.tokens_per_second": median(record.batch_tokens / record.seconds for record in steps if record.seconds),
         "train.counted_tokens": float(sum(record.counted_tokens or 0 for record in steps)),
         "train.seconds": sum(record.seconds for record in steps),

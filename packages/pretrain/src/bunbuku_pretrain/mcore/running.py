@@ -15,11 +15,12 @@ from bunbuku_pretrain import job as files
 from bunbuku_pretrain import observations, states
 from bunbuku_pretrain.detours import Detour, cut_skips, read_detours
 from bunbuku_pretrain.job import Job, Outcome, StepRecord
-from bunbuku_pretrain.mcore import checkpoint
+from bunbuku_pretrain.mcore import bandwidth, checkpoint
 from bunbuku_pretrain.mcore.checkpoint import Saver
 from bunbuku_pretrain.mcore.loop import Trainer
 from bunbuku_pretrain.mcore.runtime import Runtime, started
 from bunbuku_pretrain.pulses import Heart, asked_to_stop
+from bunbuku_pretrain.supervising import Pace
 
 
 def run(job: Job) -> None:
@@ -30,6 +31,10 @@ def run(job: Job) -> None:
     with started(job.settings) as runtime:
         heart = Heart(job.scratch, runtime.rank)
         heart.beat("start", 0)
+        if job.settings.expected_bandwidth_gb is not None and runtime.world > 1:
+            found = bandwidth.insist(runtime, job.settings.expected_bandwidth_gb)
+            if runtime.leads:
+                observations.note(job.scratch, "network", f"ranks add up {found:.3g} GB a second", step=0)
         Run(_going_on(job, runtime), runtime, heart, began, signalled).to_the_end()
 
 
@@ -65,7 +70,7 @@ class Run:
         self.saver = Saver(
             files.states(job.scratch), model=self.trainer.weights, optimizer=self.trainer.optimizer, runtime=runtime
         )
-        self._saved = self.trainer.step
+        self._pace = Pace(job.settings.slow_step_factor)
 
     def to_the_end(self) -> None:
         trainer, steps = self.trainer, self.trainer.course.steps
@@ -175,6 +180,8 @@ class Run:
         if self.runtime.leads:
             with files.history_file(self.job.scratch).open("a", encoding="utf-8") as history:
                 history.write(files.line_of(record) + "\n")
+            if slow := self._pace.look(record):
+                observations.note(self.job.scratch, "slow", slow, step=record.step)
 
     def _report(self, status: Literal["done", "stopped"], reason: str = "") -> None:
         if self.runtime.leads:
