@@ -66,8 +66,9 @@ class Axis:
             room = (high - low) * share
             return cls(10 ** (low - room), 10 ** (high + room), start, end, log=True)
         low, high = min(values), max(values)
-        if low == high:
-            low, high = (low - 1, high + 1) if low == 0 else (low - abs(low) * 0.5, high + abs(high) * 0.5)
+        size = max(abs(low), abs(high))
+        if high - low <= size * 1e-9 or size < 1e-300:  # as good as equal
+            low, high = (low - 1, high + 1) if size < 1e-300 else (low - size * 0.5, high + size * 0.5)
         room = (high - low) * share
         return cls(0.0 if 0 <= low < room else low - room, high + room, start, end)
 
