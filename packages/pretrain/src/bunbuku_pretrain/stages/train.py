@@ -27,6 +27,7 @@ from bunbuku_pretrain.blending import with_blend
 from bunbuku_pretrain.course import Course
 from bunbuku_pretrain.job import Job, Start, TrainState
 from bunbuku_pretrain.milestones import Milestones
+from bunbuku_pretrain.precision import check_engine
 from bunbuku_pretrain.preflight import insist
 from bunbuku_pretrain.providing import Provided, going_on, provide, read_blend
 from bunbuku_pretrain.seen import write_seen
@@ -96,6 +97,7 @@ def run_training(
     course = Course(config, schedule_before=before.schedule_tokens)
     architecture = _architecture(config, course, tokenizer, start)
     check_layout(course, run, architecture)
+    check_engine(config, run)
     provided = provide(draft, course, tokens, before=before)
     job = _job(draft, config, run, architecture, provided, tokens=tokens, start=start)
     made = _Made(architecture, tokenizer, start.spec if start is not None else None)
