@@ -14,7 +14,7 @@ import pytest
 from bunbuku_contracts import Artifact, BunbukuError, Checkpoint, Tokenizer, Tokens, read_sections
 from bunbuku_pretrain import TrainRun, train
 from bunbuku_pretrain.launching import Elastic
-from bunbuku_pretrain.observations import Event, events_file, read
+from bunbuku_pretrain.observations import Event, read
 from bunbuku_pretrain.pulses import read_pulses
 
 pytestmark = pytest.mark.long

@@ -211,6 +211,16 @@ class Trainer:
         bits = bits_per_byte((one, found[one.part].loss) for one in self.job.held_out if one.part in found)
         return {"validation_loss": mean, "bits_per_byte": bits, "validation": found}
 
+    @torch.no_grad()
+    def loss_of(self, step: Step, *, training: bool) -> float:
+        """The loss of a step's text under the present weights, computed as in training or as in validation."""
+        self.model.train(training)
+        count = self.feed.micro_batches(step)
+        nats, counted = self._sums(self._run(self.feed.training(step), count, step.sequence_length, forward_only=True))
+        if self.mixture:
+            self.mixture.read()  # what the routers saw belongs to no step
+        return nats / counted
+
     def _turn_to(self, step: Step, *, enter: bool = True) -> None:
         """Be as the phase of a step asks, and do what is done when it begins."""
         turning.set_rope_theta(self.weights, step.rope_theta or self.job.architecture.rope_theta)

@@ -6,19 +6,22 @@ being written is on the disk everywhere.
 
 import signal
 import time
+from collections import deque
+from statistics import fmean
 from typing import Literal
 
 import torch
 from bunbuku_contracts import BunbukuError
 
+from bunbuku_pretrain import diagnosis, observations, states
 from bunbuku_pretrain import job as files
-from bunbuku_pretrain import observations, states
 from bunbuku_pretrain.detours import Detour, cut_skips, read_detours
 from bunbuku_pretrain.job import Job, Outcome, StepRecord
 from bunbuku_pretrain.mcore import bandwidth, checkpoint
 from bunbuku_pretrain.mcore.checkpoint import Saver
 from bunbuku_pretrain.mcore.loop import Trainer
 from bunbuku_pretrain.mcore.runtime import Runtime, started
+from bunbuku_pretrain.overlap import common_documents
 from bunbuku_pretrain.pulses import Heart, asked_to_stop
 from bunbuku_pretrain.supervising import Pace
 
@@ -71,6 +74,8 @@ class Run:
             files.states(job.scratch), model=self.trainer.weights, optimizer=self.trainer.optimizer, runtime=runtime
         )
         self._pace = Pace(job.settings.slow_step_factor)
+        self._losses: deque[float | None] = deque(maxlen=diagnosis.LAST_STEPS)
+        self._diagnosed = False
 
     def to_the_end(self) -> None:
         trainer, steps = self.trainer, self.trainer.course.steps
@@ -103,11 +108,37 @@ class Run:
         if trainer.step % self.job.config.validation_interval_steps == 0 or trainer.step == trainer.course.steps:
             self.heart.beat("validate", trainer.step)
             record = record.model_copy(update=trainer.validate())
+        self._losses.append(record.loss)
+        self._diagnose(record)
         self._record(record)
         if trainer.step in self.job.milestone_steps and not self._has_milestone():
             self.heart.beat("save", trainer.step)
             folder = files.milestones(self.job.scratch)
             checkpoint.save(folder, trainer.state, model=trainer.weights, optimizer=None, runtime=self.runtime)
+
+    def _diagnose(self, record: StepRecord) -> None:
+        """Say once why validation is below training, if it is. All ranks have the same numbers."""
+        losses = [loss for loss in self._losses if loss is not None]
+        if self._diagnosed or not diagnosis.is_odd(record.validation_loss, losses):
+            return
+        job, step = self.job, self.trainer.course.step(record.step)
+        files_read = [file for part, file in job.parts.items() if part not in {one.part for one in job.held_out}]
+        facts = diagnosis.Facts(
+            validation=record.validation_loss or 0.0,
+            training=fmean(losses),
+            as_training=self.trainer.loss_of(step, training=True),
+            as_validation=self.trainer.loss_of(step, training=False),
+            common=sum(
+                common_documents(read, one.file, dtype=job.dtype) for one in job.held_out for read in files_read
+            ),
+            documents=sum(one.file.documents for one in job.held_out),
+            training_length=step.sequence_length,
+            validation_length=job.config.sequence_length,
+        )
+        if told := diagnosis.cause(facts):
+            self._diagnosed = True
+            if self.runtime.leads:
+                observations.note(job.scratch, "diagnosis", told, step=record.step)
 
     def _has_milestone(self) -> bool:
         """Whether the milestone of this step was saved before the run went back: it may be about to be published."""
