@@ -277,7 +277,7 @@ def _marks(marks: Iterable[Mark], axis: Axis, *, bottom: float = HEIGHT - BOTTOM
     for mark in marks:
         if axis.low <= mark.at <= axis.high:
             x = _n(axis.at(mark.at))
-            text = f"<title>{escape(mark.kind)}: {escape(mark.text)}</title>"
+            text = f"<title>{escape(mark.text)}</title>"
             yield f'<g class="mark k-{_word(mark.kind)}" data-at="{mark.at!r}">{text}'
             yield f'<line x1="{x}" x2="{x}" y1="{TOP}" y2="{_n(bottom)}"/><circle cx="{x}" cy="{TOP}" r="3.2"/></g>'
 

@@ -20,7 +20,7 @@ from bunbuku_pretrain.story import Story, incidents
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 LAST_SAMPLES = 6
-_QUIET = ("start", "save")
+_QUIET = ("start",)
 """Events in the table that are no marks in the charts."""
 _KETTLE = (
     '<svg class="kettle" viewBox="0 0 64 64" aria-hidden="true">'
@@ -115,13 +115,13 @@ def _facts(story: Story) -> Iterator[tuple[str, str, bool]]:
 
 
 def _marks(story: Story) -> list[Mark]:
-    """Where something happened: several events of a kind at a step are one mark."""
-    loud = sorted(
-        (event for event in story.events if event.kind not in _QUIET), key=lambda event: (event.step, event.kind)
-    )
+    """Where something happened. What happened at one step is one mark, of the kind that came first: a skip has a reason."""
+    loud = sorted((event for event in story.events if event.kind not in _QUIET), key=lambda event: event.step)
     found: list[Mark] = []
-    for (step, kind), group in groupby(loud, key=lambda event: (event.step, event.kind)):
-        found.append(Mark(story.tokens_at(step), kind, f"step {step}: {next(group).text}"))
+    for step, group in groupby(loud, key=lambda event: event.step):
+        events = list(group)
+        told = "; ".join(f"{event.kind}: {event.text}" for event in events)
+        found.append(Mark(story.tokens_at(step), events[0].kind, f"step {step}: {told}"))
     return found
 
 
