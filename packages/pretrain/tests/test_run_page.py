@@ -28,7 +28,9 @@ def job(scratch: Path, **watch: object) -> Job:
     )
     architecture = Architecture(**SHAPE.model_dump(exclude={"initial_std"}), vocab_size=256)
     settings = TrainRun(watch=Watch.model_validate(watch))
-    return Job.model_construct(config=config, settings=settings, architecture=architecture, scratch=scratch)
+    return Job.model_construct(
+        config=config, settings=settings, architecture=architecture, scratch=scratch, log=scratch / "draft" / "log"
+    )
 
 
 def record(step: int, loss: float = 3.0) -> StepRecord:
@@ -82,7 +84,7 @@ def story(tmp_path: Path) -> Story:
     for kind, step, text in (
         ("spike", 30, "the loss 9 is 8.1 sigma from 3"),
         ("nan", 41, "the loss of step 41 is nan"),
-        ("restart", 50, "1 rank, from the state after step 50"),
+        ("restart", 50, f"1 rank, from the state after step 50; {tmp_path}/draft/log/rank-0.log says why"),
     ):
         seen.append(seen.events_file(tmp_path), Event(time=1e9, step=step, kind=kind, text=text))
     seen.append(seen.samples_file(tmp_path), Sample(step=50, prompt="吾輩は", ids=(65, 66)))
@@ -117,6 +119,7 @@ def test_a_spike_a_nan_and_a_restart_are_seen_in_the_page(story: Story):
         assert {mark["data-at"] for mark in marks if f"k-{kind}" in (mark["class"] or "")} == {str(float(step * BATCH))}
         assert kind in page.text
     assert "the loss 9 is 8.1 sigma from 3" in page.text
+    assert "; log/rank-0.log says why" in page.text  # as it lies in the artifact
     titles = (
         "Loss",
         "Gradient norm",

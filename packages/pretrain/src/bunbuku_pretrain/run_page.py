@@ -15,7 +15,7 @@ from statistics import fmean
 from bunbuku_pretrain.charts import COLOURS, Line, Mark, heat_map, line_chart, short
 from bunbuku_pretrain.durations import duration
 from bunbuku_pretrain.job import StepRecord
-from bunbuku_pretrain.observations import QUANTILES, Statistics
+from bunbuku_pretrain.observations import QUANTILES, Event, Statistics
 from bunbuku_pretrain.story import Story, incidents
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -120,7 +120,7 @@ def _marks(story: Story) -> list[Mark]:
     found: list[Mark] = []
     for step, group in groupby(loud, key=lambda event: event.step):
         events = list(group)
-        told = "; ".join(f"{event.kind}: {event.text}" for event in events)
+        told = "; ".join(f"{event.kind}: {_said(story, event)}" for event in events)
         found.append(Mark(story.tokens_at(step), events[0].kind, f"step {step}: {told}"))
     return found
 
@@ -218,10 +218,15 @@ def _evaluations(story: Story, marks: Sequence[Mark]) -> str:
     return "".join(figures)
 
 
+def _said(story: Story, event: Event) -> str:
+    """The text of an event, with files as they are named in the artifact: the draft it was said in is no more."""
+    return event.text.replace(f"{story.job.log.parent}/", "")
+
+
 def _events(story: Story) -> str:
     rows = "".join(
         f'<tr><td class="n">{event.step:,}</td><td><span class="chip k-{_word(event.kind)}">{escape(event.kind)}</span></td>'
-        f"<td>{escape(event.text)}</td><td><time>{_clock(event.time)}</time></td></tr>\n"
+        f"<td>{escape(_said(story, event))}</td><td><time>{_clock(event.time)}</time></td></tr>\n"
         for event in reversed(story.events)
     )
     head = '<tr><th class="n">step</th><th>kind</th><th>what</th><th>when (UTC)</th></tr>'
