@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from bunbuku_contracts import BunbukuError
 
 from bunbuku_pretrain.course import Step
 from bunbuku_pretrain.job import Job
@@ -51,6 +52,12 @@ class Feed:
 
     def __init__(self, job: Job, runtime: Runtime) -> None:
         self.job, self.runtime = job, runtime
+        if job.config.packing == "best_fit" and runtime.transformer_engine:
+            # Its attention is causal and takes no mask of ours: documents would silently see one another.
+            raise BunbukuError(
+                "`packing` is 'best_fit', and attention by Transformer Engine would run across documents",
+                hint="set `layers` to 'local' in the run settings, or `packing` to 'concatenate'",
+            )
         self.reading = job.reading
         self._texts = Texts(job.parts, dtype=job.dtype)
 
