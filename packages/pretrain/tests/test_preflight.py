@@ -1,11 +1,13 @@
 import hashlib
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import psutil
 import pytest
-from bunbuku_pretrain import TrainRun
+from bunbuku_contracts import Artifact, Tokenizer, Tokens, load
+from bunbuku_pretrain import TrainRun, train
 from bunbuku_pretrain.indexed import IndexedWriter
 from bunbuku_pretrain.job import Job
 from bunbuku_pretrain.preflight import Refused, disk, index_facts, insist, look, state_bytes, table
@@ -70,6 +72,17 @@ def test_a_missing_index_is_refused_with_its_remedy(job: Job) -> None:
     ) as caught:
         insist(job, {})
     assert "bunbuku-pretrain tokenize" in caught.value.hint
+
+
+def test_text_is_looked_at_before_anything_is_planned_with_it(
+    tmp_path: Path, tokens: Artifact[Tokens], tokenizer: Artifact[Tokenizer], tiny: SimpleNamespace
+) -> None:
+    copied = tmp_path / "tokens"
+    shutil.copytree(tokens.dir, copied)
+    loaded = load(copied, Tokens)
+    (copied / "train.idx").unlink()
+    with pytest.raises(Refused, match=r"the ranks were not started: text of train: .*train\.idx cannot be read"):
+        train(tmp_path / "out", tiny.config(steps=2), loaded, tokenizer)
 
 
 def test_token_files_that_do_not_fit_one_another_are_told_apart(job: Job) -> None:

@@ -9,7 +9,7 @@ import logging
 import shutil
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,6 +64,19 @@ def insist(job: Job, digests: dict[Path, str]) -> None:
     text = table(checks)
     _logger.info("before the ranks start:\n%s", text)
     (job.log / "preflight.txt").write_text(text, encoding="utf-8")
+    _refuse(checks)
+
+
+def insist_on_text(parts: Mapping[str, TokenFile], dtype: str) -> None:
+    """Refuse token files that are not what they are said to be, before anything is planned with them.
+
+    Raises:
+        Refused: One is missing, or does not fit its index.
+    """
+    _refuse([check for name, file in parts.items() for check in _token_file(name, file, dtype, {})])
+
+
+def _refuse(checks: Sequence[Check]) -> None:
     wrong = [check for check in checks if check.remedy]
     if wrong:
         problems = "; ".join(f"{one.what}: {one.found}, wanted: {one.wanted}" for one in wrong)

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from types import FrameType
 
+import psutil
 from bunbuku_contracts import BunbukuError, Unfinished
 
 from bunbuku_pretrain import observations
@@ -169,7 +170,9 @@ def supervise(
                 _insist_on_going_on(job, step, error)
                 delay = restarts.after(error, step=step, now=time.monotonic())
                 count = f"restart {len(restarts.times)} of {job.settings.restarts} in {delay:g} s"
-                observations.note(job.scratch, "failure", f"{str(error).splitlines()[0]} {count}", step=step)
+                observations.note(
+                    job.scratch, "failure", f"{str(error).splitlines()[0].rstrip(':')}: {count}", step=step
+                )
                 _wait(job, delay)
 
 
@@ -188,10 +191,28 @@ def _attempt(job: Job, launch: Callable[[Callable[[], None]], None], look: Calla
         look()
         pulses = read_pulses(job.scratch)
         if problem := watchdog.silent(pulses, time.time()):
+            problem += _stuck(pulses)
             _dump_stacks(pulses)
             raise Hung(problem, hint=f"where each rank was is at the end of its log in {job.log}")
 
     launch(poll)
+
+
+def _stuck(pulses: list[Pulse]) -> str:
+    """Which ranks of this machine do not even run: stopped, dead, or waiting for a disk."""
+    found: list[str] = []
+    for pulse in pulses:
+        if pulse.host == socket.gethostname():
+            with suppress(psutil.Error):
+                status = psutil.Process(pulse.pid).status()
+                if status in (
+                    psutil.STATUS_STOPPED,
+                    psutil.STATUS_DISK_SLEEP,
+                    psutil.STATUS_ZOMBIE,
+                    psutil.STATUS_DEAD,
+                ):
+                    found.append(f"rank {pulse.rank} is in state {status!r}")
+    return f"; {', '.join(found)}" if found else ""
 
 
 def _dump_stacks(pulses: list[Pulse]) -> None:

@@ -28,8 +28,8 @@ from bunbuku_pretrain.course import Course
 from bunbuku_pretrain.job import Job, Start, TrainState
 from bunbuku_pretrain.milestones import Milestones
 from bunbuku_pretrain.precision import check_engine
-from bunbuku_pretrain.preflight import insist
-from bunbuku_pretrain.providing import Provided, going_on, provide, read_blend
+from bunbuku_pretrain.preflight import insist, insist_on_text
+from bunbuku_pretrain.providing import Provided, going_on, provide, read_blend, token_files
 from bunbuku_pretrain.seen import write_seen
 from bunbuku_pretrain.stages.export import ExportConfig, check_tokenizer
 from bunbuku_pretrain.supervising import supervise
@@ -93,6 +93,7 @@ def run_training(
     """
     _check_inputs(tokens, tokenizer, start)
     config = with_blend(config, read_blend(blend)) if blend is not None else config
+    insist_on_text(token_files(tokens), tokens.spec.dtype)
     before = going_on(config, run, tokens, start)
     course = Course(config, schedule_before=before.schedule_tokens)
     architecture = _architecture(config, course, tokenizer, start)
