@@ -65,8 +65,9 @@ def test_the_first_steps_of_adamw_are_about_as_long_as_its_learning_rate_says(wa
 def test_the_page_tensorboard_and_events_of_a_run_are_in_its_log(dense: Artifact[Checkpoint]) -> None:
     page = (dense.dir / "log" / "run.html").read_text()
     assert "dense" in page and "finished" in page and "Layer by layer" in page
-    assert [event.kind for event in logged(dense, Event, "events")] == ["start", "milestone"]
-    assert logged(dense, Event, "events")[1].text == "the command ended with status 3"
+    told = [event for event in logged(dense, Event, "events") if event.kind != "slow"]  # as a busy machine is
+    assert [event.kind for event in told] == ["start", "milestone"]
+    assert told[1].text == "the command ended with status 3"
     events = EventAccumulator(str(dense.dir / "log" / "tensorboard"))
     events.Reload()
     assert [event.step for event in events.Scalars("statistics/update_ratio")] == [20, 40, 60]

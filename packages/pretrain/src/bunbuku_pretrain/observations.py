@@ -23,7 +23,7 @@ class Watch(Config):
     statistics_interval_steps: PositiveInt = 20
     """Steps between two looks at every layer's gradients, activations and moments."""
     page_interval_seconds: PositiveFloat = 20.0
-    """Seconds between two drawings of `log/run.html`; it waits longer where drawing takes more than a 20th of that."""
+    """Seconds between two drawings of `log/run.html`; it waits longer where drawing takes more than a fiftieth of that."""
     device_peak_tflops: PositiveFloat | None = None
     """What one device could compute, in 10^12 operations a second and the number format trained in: gives the MFU."""
     sample_prompts: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ from bunbuku_pretrain.outlets import Outlet, TensorBoard, WeightsAndBiases, of_s
 from bunbuku_pretrain.story import Story
 
 PAGE = "run.html"
-_LEAST_SHARE = 20
+_LEAST_SHARE = 50
 """The page is not drawn more often than so many times as long as drawing takes."""
 
 
