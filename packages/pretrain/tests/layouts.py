@@ -132,7 +132,13 @@ def slices(model: Any) -> list[Any]:
     from bunbuku_pretrain.mcore.weights import shards
 
     return [
-        (shard.key, tuple(shard.global_shape), tuple(shard.global_offset), shard.prepend_axis_num, shard.data.clone())
+        (
+            shard.key,
+            tuple(shard.global_shape),
+            tuple(shard.global_offset),
+            shard.prepend_axis_num,
+            shard.data.clone(),  # pyright: ignore[reportOptionalMemberAccess],
+        )
         for shard in shards(model)
     ]
 

@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 
 def rms_norm(x__M: torch.Tensor, weight_M: torch.Tensor, eps: float) -> torch.Tensor:
     """Zhang and Sennrich 2019 (arXiv:1910.07467) eq. 4, in fp32 whatever the input is."""
-    return _RMSNorm.apply(x__M, weight_M, eps)  # type: ignore[no-any-return]
+    return _RMSNorm.apply(x__M, weight_M, eps)
 
 
 class _RMSNorm(Function):
@@ -32,7 +32,7 @@ class _RMSNorm(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:  # type: ignore[override]
         x, weight, scale = ctx.saved_tensors
         normal = x.to(scale.dtype) * scale
         grad = grad.to(scale.dtype)
@@ -45,7 +45,7 @@ class _RMSNorm(Function):
 
 def swiglu(x__2F: torch.Tensor) -> torch.Tensor:
     """SiLU of the first half times the second, Shazeer 2020 (arXiv:2002.05202) eq. 6. Keeps its input and no more."""
-    return _SwiGLU.apply(x__2F)  # type: ignore[no-any-return]
+    return _SwiGLU.apply(x__2F)
 
 
 class _SwiGLU(Function):
@@ -57,7 +57,7 @@ class _SwiGLU(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         (x,) = ctx.saved_tensors
         gate, up = x.chunk(2, dim=-1)
         out = torch.empty_like(x)
@@ -76,7 +76,7 @@ def rotation(length: int, head_size: int, theta: float, device: torch.device) ->
 
 def rotate(x_SBHD: torch.Tensor, cosine_SD: torch.Tensor, sine_SD: torch.Tensor) -> torch.Tensor:
     """B, H, S, D: heads turned by the angle of their position, the first half of a head being one coordinate."""
-    return _Rotate.apply(x_SBHD, cosine_SD.to(x_SBHD.dtype), sine_SD.to(x_SBHD.dtype))  # type: ignore[no-any-return]
+    return _Rotate.apply(x_SBHD, cosine_SD.to(x_SBHD.dtype), sine_SD.to(x_SBHD.dtype))
 
 
 class _Rotate(Function):
@@ -88,7 +88,7 @@ class _Rotate(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # type: ignore[override]
         cosine, sine = ctx.saved_tensors
         batch, heads, length, size = grad.shape
         out = torch.empty(length, batch, heads, size, dtype=grad.dtype, device=grad.device)
@@ -114,7 +114,7 @@ def cross_entropy(
 
     Rows from `vocabulary` on take no probability. The logits are overwritten.
     """
-    return _CrossEntropy.apply(logits__V, labels, vocabulary, z_loss, group)  # type: ignore[no-any-return]
+    return _CrossEntropy.apply(logits__V, labels, vocabulary, z_loss, group)
 
 
 class _CrossEntropy(Function):
@@ -151,7 +151,7 @@ class _CrossEntropy(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
         own_N1, here_N1, total_N1, log_z_N1 = ctx.saved_tensors
         rows_NV, ctx.rows_NV = ctx.rows_NV, None
         grad_N1 = grad.reshape(-1, 1)

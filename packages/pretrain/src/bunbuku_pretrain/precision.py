@@ -27,6 +27,11 @@ def check_engine(config: "TrainConfig", settings: "TrainRun") -> None:
     Raises:
         ConfigError: naming the field.
     """
+    if settings.context_parallel > 1 and config.packing == "best_fit":
+        raise ConfigError(
+            f"`context_parallel` is {settings.context_parallel} and `packing` is 'best_fit'",
+            hint="ranks that share a sequence cannot keep its documents apart: concatenate, or share matrices instead",
+        )
     wanted = [
         *(["`precision` is 'fp8'"] if config.precision == "fp8" else []),
         *([f"`context_parallel` is {settings.context_parallel}"] if settings.context_parallel > 1 else []),

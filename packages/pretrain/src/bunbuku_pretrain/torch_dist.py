@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch.distributed.checkpoint import DefaultSavePlanner, FileSystemWriter, save
+from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
+from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex, TensorProperties
 from torch.distributed.checkpoint.planner import SavePlan, TensorWriteData, WriteItem, WriteItemType
+from torch.distributed.checkpoint.state_dict_saver import save
 
 METADATA = ".metadata"
 _COMMON = "common_state/shard_0_1"
@@ -38,6 +40,10 @@ class TorchDistFolder:
         """Where the chunk of a tensor that begins at some offset lies."""
         stored = self._metadata.storage_data
         return {(index.fqn, tuple(index.offset)): place for index, place in stored.items() if index.offset is not None}
+
+    def names(self) -> set[str]:
+        """Everything that is stored, moments of the optimizer included."""
+        return set(self._metadata.state_dict_metadata)
 
     def dtype(self, key: str) -> torch.dtype:
         return self._metadata.state_dict_metadata[key].properties.dtype

@@ -236,6 +236,9 @@ def check_layout(course: "Course", settings: TrainRun, architecture: Architectur
            stretch.sequences, together) for stretch in course.stretches),
         *(("sequences have {} tokens, `tensor_parallel` is {}", stretch.sequence_length, settings.tensor_parallel)
           for stretch in course.stretches),
+        *(("sequences have {} tokens, twice `context_parallel` times `tensor_parallel` is {}", stretch.sequence_length,
+           2 * settings.context_parallel * settings.tensor_parallel)
+          for stretch in course.stretches if settings.context_parallel > 1),
         ("the model has {} layers, `pipeline_parallel` is {}", architecture.layers, settings.pipeline_parallel),
         ("the model has {} key-value heads, `tensor_parallel` is {}", architecture.kv_heads, settings.tensor_parallel),
         ("the vocabulary has {} rows, `tensor_parallel` is {}", architecture.vocab_size, settings.tensor_parallel),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from bunbuku_contracts import BunbukuError
 
+from bunbuku_pretrain.context import own_stretches
 from bunbuku_pretrain.course import Step
 from bunbuku_pretrain.job import Job
 from bunbuku_pretrain.mcore.runtime import Runtime
@@ -35,6 +36,14 @@ class Batch:
         pieces = [one.pieces for one in drawn if one.pieces is not None]
         apart = torch.from_numpy(np.stack(pieces)).to(device) if pieces else None
         return cls(tokens, labels, counted, apart)
+
+    def share(self, runtime: Runtime) -> "Batch":
+        """What this rank has of it, if several share every sequence."""
+        if runtime.context_parallel == 1:
+            return self
+        own = own_stretches(self.tokens_BS.shape[1], runtime.context_rank, runtime.context_parallel)
+        parts = (self.tokens_BS, self.labels_BS, self.counted_BS)
+        return Batch(*(torch.cat([part[:, stretch] for stretch in own], dim=1) for part in parts))
 
     @property
     def mask(self) -> torch.Tensor | None:
@@ -80,7 +89,8 @@ class Feed:
         read = self.reading.step(step)
         for number in range(self.micro_batches(step)):
             own = read[self._begin(number) :][: self.job.settings.micro_batch_sequences]
-            yield Batch.of([self._draw(part, at, step.sequence_length) for part, at in own], self.runtime.device)
+            drawn = [self._draw(part, at, step.sequence_length) for part, at in own]
+            yield Batch.of(drawn, self.runtime.device).share(self.runtime)
 
     def validation(self, held_out: HeldOut) -> list[Batch]:
         """This rank's share, filled up with sequences that count nothing so that all ranks have as many."""
@@ -90,7 +100,8 @@ class Feed:
         for begin in range(0, len(scored), self.together):
             own = scored[begin : begin + self.together][self.runtime.data_rank * size :][:size]
             empty = scored[0]._replace(counted=np.zeros(length, dtype=np.float32))
-            batches.append(Batch.of(own + [empty] * (size - len(own)), self.runtime.device))
+            whole = Batch.of(own + [empty] * (size - len(own)), self.runtime.device)
+            batches.append(whole.share(self.runtime))
         return batches
 
     def _begin(self, number: int) -> int:

@@ -89,13 +89,13 @@ class SwiGLU(torch.nn.Module):
         return swiglu(x__2F)
 
 
-def block(config: TransformerConfig, architecture: Architecture, *, transformer_engine: bool) -> Any:
+def block(config: TransformerConfig, architecture: Architecture, *, transformer_engine: bool, packed: bool) -> Any:
     """The layers of this pipeline stage."""
     norm: Any = Norm
     if transformer_engine:
         from megatron.core.extensions.transformer_engine import TENorm
 
-        layer, norm = transformer_engine_layer(architecture), TENorm
+        layer, norm = transformer_engine_layer(architecture, packed=packed), TENorm
     else:
         layer = local_layer(architecture)
     here = get_num_layers_to_build(config)
@@ -121,15 +121,17 @@ def local_layer(architecture: Architecture) -> ModuleSpec:
     return layer
 
 
-def transformer_engine_layer(architecture: Architecture) -> ModuleSpec:
-    """A layer of Transformer Engine's modules; rotary positions are Megatron's."""
+def transformer_engine_layer(architecture: Architecture, *, packed: bool) -> ModuleSpec:
+    """A layer of Transformer Engine's modules; for packed documents with our attention, as theirs takes no such mask."""
     from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_with_transformer_engine_spec
 
     layer: ModuleSpec = get_gpt_layer_with_transformer_engine_spec(
         num_experts=_count(architecture), moe_grouped_gemm=False
     )
+    parts: Any = layer.submodules
+    if packed:
+        parts.self_attention.submodules.core_attention = partial(Attention, rope_theta=architecture.rope_theta)
     if architecture.experts is not None:
-        parts: Any = layer.submodules
         parts.mlp.keywords["submodules"].router = router_for(architecture.experts.normalization)
     return layer
 

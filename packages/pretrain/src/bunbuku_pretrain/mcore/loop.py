@@ -60,6 +60,7 @@ class Trainer:
             runtime=runtime,
             precision=self.config.precision,
             z_loss=self.config.z_loss,
+            packed=self.config.packing == "best_fit",
         )
         if job.resume is None and (job.start is None or job.start.format == "hf"):
             fill(model, job.architecture, _source(job))

@@ -53,18 +53,21 @@ def build(
     runtime: Runtime,
     precision: Precision = "fp32",
     z_loss: float = 0.0,
+    packed: bool = False,
 ) -> LanguageModel:
-    """The part of the model that this rank holds, its weights not yet set."""
+    """The part of the model that this rank holds, its weights not yet set; `packed` if it gets masks of documents."""
     config = transformer_config(architecture, settings, runtime, precision)
     model = LanguageModel(
         config=config,
-        transformer_layer_spec=block(config, architecture, transformer_engine=runtime.transformer_engine),
+        transformer_layer_spec=block(
+            config, architecture, transformer_engine=runtime.transformer_engine, packed=packed
+        ),
         vocab_size=architecture.vocab_size,
         max_sequence_length=sequence_length,
         pre_process=runtime.first_stage,
         post_process=runtime.last_stage,
-        # Our own layers turn queries and keys themselves.
-        position_embedding_type="rope" if runtime.transformer_engine else "none",
+        # Our own attention turns queries and keys itself.
+        position_embedding_type="rope" if runtime.transformer_engine and not packed else "none",
         rotary_base=architecture.rope_theta,  # type: ignore[arg-type]
         share_embeddings_and_output_weights=False,
     )

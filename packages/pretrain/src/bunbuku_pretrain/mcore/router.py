@@ -71,6 +71,7 @@ class Router(TopKRouter):
         aux_loss: torch.Tensor,
         aux_loss_name: str,
         reduce_group: Any,
+        *rest: Any,
         **named: Any,
     ) -> torch.Tensor:
         if self._measuring:
@@ -78,7 +79,7 @@ class Router(TopKRouter):
             share = aux_loss.detach() / aux_loss_coeff
             self._meter(aux_loss.device).balance += share * reduce_group.size()
         return super().attach_and_log_load_balancing_loss(
-            activation, aux_loss_coeff, aux_loss, aux_loss_name, reduce_group, **named
+            activation, aux_loss_coeff, aux_loss, aux_loss_name, reduce_group, *rest, **named
         )
 
     @property

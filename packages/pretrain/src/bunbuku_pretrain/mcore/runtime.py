@@ -38,6 +38,9 @@ class Runtime:
     last_stage: bool
     copies_of_loss: int
     """Ranks that compute the loss of the same or of another sequence: all of the last pipeline stage."""
+    context_parallel: int = 1
+    """Ranks that share every sequence."""
+    context_rank: int = 0
     transformer_engine: bool = False
     """Whether its modules compute the layers, else Megatron's own do."""
 
@@ -117,6 +120,8 @@ def _describe(device: torch.device, *, transformer_engine: bool) -> Runtime:
         first_stage=parallel_state.is_pipeline_first_stage(),
         last_stage=parallel_state.is_pipeline_last_stage(),
         copies_of_loss=data_parallel * parallel_state.get_tensor_model_parallel_world_size(),
+        context_parallel=parallel_state.get_context_parallel_world_size(),
+        context_rank=parallel_state.get_context_parallel_rank(),
         transformer_engine=transformer_engine,
     )
 

@@ -177,6 +177,8 @@ def give_adam_its_zeros(optimizer: Any) -> None:
     """
     for part in getattr(optimizer, "chained_optimizers", [optimizer]):
         inner = part.optimizer
+        if not isinstance(inner, torch.optim.AdamW):
+            continue  # Transformer Engine's and Apex's are given theirs by Megatron
         for group in inner.param_groups:
             for parameter in group["params"]:
                 if not inner.state[parameter]:
