@@ -75,7 +75,9 @@ def test_the_logits_of_both_are_compared_inside_both_stages(
     assert 0 < out.manifest.metrics["logits.largest_difference"] < 1e-5
     again = import_(tmp_path / "again", ImportConfig(), tokenizer, out)
     assert 0 < again.manifest.metrics["logits.largest_difference"] < 1e-5
-    with pytest.raises(ArtifactError, match=r"logits and transformers' differ by .*e-0., `logits_tolerance` is 1.00e-12"):
+    with pytest.raises(
+        ArtifactError, match=r"logits and transformers' differ by .*e-0., `logits_tolerance` is 1.00e-12"
+    ):
         import_(tmp_path / "refused", ImportConfig(logits_tolerance=1e-12), tokenizer, out)
     assert not (tmp_path / "refused").exists()
 
