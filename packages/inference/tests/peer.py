@@ -20,11 +20,13 @@ class Peer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, *, tokenizes: bool = True, echoes: bool = True, key: str | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, *, tokenizes: bool = True, echoes: bool = True, key: str | None = None, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
         self.tokenizes, self.echoes, self.key = tokenizes, echoes, key
         self.faults: deque[Any] = deque()
-        """What the next requests for text meet instead of an answer: (status, body, headers) or seconds to hang."""
+        """What the next requests for text meet instead of an answer: (status, body, headers), seconds to hang, or `half`."""
+        self.answered: list[dict[str, Any]] = []
+        """Texts that were sent whole, with what they used."""
         self.seen: list[tuple[str, dict[str, Any]]] = []
         self.under_way = self.most_under_way = 0
         self.delay_seconds = 0.0
@@ -65,6 +67,12 @@ class Handler(BaseHTTPRequestHandler):
             elif isinstance(fault, int | float):
                 time.sleep(fault)
                 self.close_connection = True
+            elif fault == "half":
+                self.send_response(200)
+                self.send_header("content-length", "1000")
+                self.end_headers()
+                self.wfile.write(b'{"choices": [{"te')
+                self.close_connection = True
             elif fault:
                 self.reply(*fault)
             else:
@@ -91,6 +99,7 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/v1/chat/completions":
             said, finish = written("".join(turn["content"] for turn in body["messages"]), body)
             choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": finish}
+            self.server.answered.append(usage(rendered(body), said))
             self.reply(200, {"id": "x", "choices": [choice], "usage": usage(rendered(body), said)})
         elif self.path == "/v1/completions":
             self.complete(body)
@@ -122,6 +131,7 @@ class Handler(BaseHTTPRequestHandler):
                 "text_offset": list(range(len(text))),
                 "token_logprobs": [None, *(logprob(at) for at in range(1, len(text)))],
             }
+        self.server.answered.append(usage(prompt, said))
         self.reply(200, {"id": "x", "choices": [choice], "usage": usage(prompt, said)})
 
 

@@ -5,32 +5,44 @@
         scores = model.score([ScoreRequest(completion="昔々、あるところに")])
         print(model.meter)
 
-`request` holds the values, `engine` the engines, `model` what joins an engine to the `cache` and the `meter`; each engine
+`request` holds the values, `engine` the engines, `model` what joins an engine to the `cache`, the `meter` and the
+`accounts`; `structured` reads replies that are to be JSON. Each engine
 is one edge module (`hf`, `vllm`, `openai`), imported when a model is opened. Importing this package is cheap.
 """
 
+from bunbuku_inference.accounts import Account, Budget, BudgetSpent, Price, Purse, Spending
 from bunbuku_inference.engine import AnyEngine, OpenAIEngine, TransformersEngine, VllmEngine
 from bunbuku_inference.errors import EngineError, RequestsFailed
 from bunbuku_inference.meter import Meter
 from bunbuku_inference.model import Model, open_model
 from bunbuku_inference.request import Answer, Failure, Message, Prompt, Request, Sampling, Score, ScoreRequest
+from bunbuku_inference.structured import Read, read_json, schema_of
 
 __all__ = [
+    "Account",
     "Answer",
     "AnyEngine",
+    "Budget",
+    "BudgetSpent",
     "EngineError",
     "Failure",
     "Message",
     "Meter",
     "Model",
     "OpenAIEngine",
+    "Price",
     "Prompt",
+    "Purse",
+    "Read",
     "Request",
     "RequestsFailed",
     "Sampling",
     "Score",
     "ScoreRequest",
+    "Spending",
     "TransformersEngine",
     "VllmEngine",
     "open_model",
+    "read_json",
+    "schema_of",
 ]

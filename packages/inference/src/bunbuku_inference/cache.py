@@ -2,22 +2,32 @@
 
 A row's key is a digest of the model and the request, its value the outcome as JSON. Rows are only ever added, a group of
 them in one transaction, so a process that is killed loses at most the group in hand, and several processes may share the
-file. It uses SQLite's write-ahead log, which needs a local file system.
+file. What a run spent is added up beside them, in the same transactions. It uses SQLite's write-ahead log, which needs a local file system.
 """
 
 import contextlib
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 from itertools import batched
 from pathlib import Path
 
 import tenacity
 from bunbuku_contracts.errors import BunbukuError
 
+from bunbuku_inference.accounts import Spending
+
 _APPLICATION_ID = 0x62756E62
 """`bunb` in ASCII, in the file's header: tells a request cache from any other SQLite file."""
 _WAIT_SECONDS = 60
 _KEYS_A_QUERY = 500
+_SPEND = """
+INSERT INTO spending VALUES (?, ?, ?, ?, ?) ON CONFLICT (label) DO UPDATE SET
+    requests = requests + excluded.requests,
+    prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+    completion_tokens = completion_tokens + excluded.completion_tokens,
+    seconds = seconds + excluded.seconds
+"""
 
 
 class Cache:
@@ -53,10 +63,19 @@ class Cache:
             found.update(self._rows.execute(f"SELECT key, outcome FROM outcomes WHERE key IN ({marks})", some))
         return found
 
-    def write(self, rows: Iterable[tuple[str, str]]) -> None:
-        """Add rows, all or none of them. A key that has a value keeps it."""
+    def write(self, rows: Iterable[tuple[str, str]], *, label: str = "", spending: Spending | None = None) -> None:
+        """Add rows, all or none of them, and what a run spent on them. A key that has a value keeps it."""
         with self._rows:
             self._rows.executemany("INSERT OR IGNORE INTO outcomes VALUES (?, ?)", rows)
+            if spending:
+                self._rows.execute(_SPEND, (label, *astuple(spending)))
+
+    def spent(self, label: str) -> Spending:
+        """What a run has spent on rows of this file."""
+        found = self._rows.execute(
+            "SELECT requests, prompt_tokens, completion_tokens, seconds FROM spending WHERE label = ?", (label,)
+        ).fetchone()
+        return Spending(*found) if found else Spending()
 
     # Two processes that open a new file at once contend for the change to the write-ahead log, and SQLite does not wait
     # its time-out for that one.
@@ -78,4 +97,8 @@ class Cache:
         with self._rows:
             self._rows.execute(
                 "CREATE TABLE IF NOT EXISTS outcomes (key TEXT PRIMARY KEY, outcome TEXT NOT NULL) WITHOUT ROWID"
+            )
+            self._rows.execute(
+                "CREATE TABLE IF NOT EXISTS spending (label TEXT PRIMARY KEY, requests INTEGER NOT NULL, "
+                "prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, seconds REAL NOT NULL) WITHOUT ROWID"
             )

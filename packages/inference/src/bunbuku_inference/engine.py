@@ -58,6 +58,8 @@ class OpenAIEngine(RunSettings):
     """Tries a request gets when the server is busy, broken or slow. What it refuses is not tried again."""
     first_wait_seconds: NonNegativeFloat = 1.0
     """Wait after the first failed attempt; doubles each time, up to a minute. A server's own `Retry-After` goes first."""
+    guided: bool = True
+    """Hold replies to a schema by `response_format` where one is asked for. For servers that do not know it: false."""
     api_key_variable: str = "OPENAI_API_KEY"
     """Environment variable that holds the key. Servers that ask for none get along without it."""
 

@@ -17,7 +17,7 @@ from bunbuku_contracts.models import register_hf_models
 from bunbuku_inference.encoding import Encoder, cut
 from bunbuku_inference.engine import TransformersEngine
 from bunbuku_inference.errors import EngineError
-from bunbuku_inference.model import Finished, Groups
+from bunbuku_inference.model import Finished, Groups, Halted
 from bunbuku_inference.request import Answer, Request, Sampling, ScoreRequest
 from bunbuku_inference.workload import Job, Piece, Tally, jobs
 
@@ -72,13 +72,15 @@ class Transformers:
         del self._model
         gc.collect()
 
-    def generate(self, requests: Sequence[Request]) -> Groups:
+    def generate(self, requests: Sequence[Request], *, halted: Halted) -> Groups:
         """Answers, a batch at a time."""
         work = jobs(requests, self._encoder, self._context)
         yield work.settled
         # Longest first: what does not fit into memory fails early.
         todo = sorted(work.todo, key=lambda job: (-job.request.sampling.max_tokens, -len(job.ids), job.index))
         for batch in self._batches(todo, [len(job.ids) + job.request.sampling.max_tokens for job in todo]):
+            if halted():
+                return
             with torch.inference_mode():
                 answers = self._write(batch)
             yield answers

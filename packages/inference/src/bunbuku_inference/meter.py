@@ -1,6 +1,7 @@
 """What asking has cost so far."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -22,6 +23,13 @@ class Meter:
     """Spent in `generate` and `score`."""
     retries: int = 0
     """Attempts that a server made necessary beyond the first."""
+    reasons: Counter[str] = field(default_factory=Counter[str])
+    """Failures by their reason."""
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens written a second of asking."""
+        return self.completion_tokens / self.seconds if self.seconds else 0.0
 
     def metrics(self, prefix: str) -> dict[str, float]:
         """The totals under dotted names, for a manifest.
@@ -29,4 +37,6 @@ class Meter:
         >>> Meter(requests=2).metrics("teacher")["teacher.requests"]
         2.0
         """
-        return {f"{prefix}.{name}": float(value) for name, value in vars(self).items()}
+        totals = {name: float(value) for name, value in vars(self).items() if name != "reasons"}
+        totals |= {f"failed.{reason}": float(count) for reason, count in sorted(self.reasons.items())}
+        return {f"{prefix}.{name}": value for name, value in totals.items()}

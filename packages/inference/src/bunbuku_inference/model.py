@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Protocol, Self, assert_never
@@ -12,6 +13,7 @@ from bunbuku_contracts.artifact import MANIFEST, load
 from bunbuku_contracts.digest import hash_json, hash_tree
 from bunbuku_contracts.manifest import Spec
 
+from bunbuku_inference.accounts import Account, BudgetSpent, Price, Purse, Spending
 from bunbuku_inference.cache import Cache
 from bunbuku_inference.engine import OpenAIEngine, TransformersEngine, VllmEngine
 from bunbuku_inference.errors import EngineError, RequestsFailed
@@ -37,12 +39,16 @@ class Finished:
 
 type Groups = Generator[list[Finished]]
 """Outcomes as they come, in any order; a group is stored in one transaction."""
+type Halted = Callable[[], bool]
+"""Whether no more requests are to be begun."""
 
 
 class Backend(Protocol):
     """What an engine's module gives: every request gets exactly one outcome."""
 
-    def generate(self, requests: Sequence[Request]) -> Groups: ...
+    def generate(self, requests: Sequence[Request], *, halted: Halted) -> Groups:
+        """Outcomes of all requests, or of those that were begun before `halted` became true."""
+        ...
 
     def score(self, requests: Sequence[ScoreRequest]) -> Groups: ...
 
@@ -52,7 +58,9 @@ class Backend(Protocol):
 class Model:
     """A model open for questions; made by `open_model`. Use it as a context manager, or close it."""
 
-    def __init__(self, backend: Backend, *, name: str, digest: str | None, identity: str, cache: Cache | None) -> None:
+    def __init__(
+        self, backend: Backend, *, name: str, digest: str | None, identity: str, cache: Cache | None, purse: Purse
+    ) -> None:
         self.name = name
         """What it is called: the served name, or the last part of the path of its weights."""
         self.digest = digest
@@ -61,6 +69,9 @@ class Model:
         self._backend = backend
         self._identity = identity
         self._cache = cache
+        self._purse = purse
+        if cache:
+            purse.pay(cache.spent(purse.label))
 
     def __enter__(self) -> Self:
         return self
@@ -93,16 +104,26 @@ class Model:
         return _whole([found for found in outcomes if isinstance(found, Score)], outcomes, self.name)
 
     def try_generate(self, requests: Sequence[Request], *, progress: Progress | None = None) -> list[Answer | Failure]:
-        """Like `generate`, with a `Failure` in the place of an answer that could not be had."""
-        return self._ask(Answer, requests, self._backend.generate, progress)
+        """Like `generate`, with a `Failure` in the place of an answer that could not be had.
+
+        Raises:
+            BudgetSpent: The account has no more; what was begun is finished, and in the cache.
+        """
+        run = partial(self._backend.generate, halted=lambda: self._purse.empty)
+        outcomes = self._ask(Answer, requests, run, progress)
+        if missing := sum(outcome is None for outcome in outcomes):
+            raise BudgetSpent(self._purse.account, missing)
+        return [outcome for outcome in outcomes if outcome is not None]
 
     def try_score(self, requests: Sequence[ScoreRequest], *, progress: Progress | None = None) -> list[Score | Failure]:
         """Like `score`, with a `Failure` in the place of a score that could not be had."""
-        return self._ask(Score, requests, self._backend.score, progress)
+        outcomes = self._ask(Score, requests, self._backend.score, progress)
+        return [outcome for outcome in outcomes if outcome is not None]
 
     def _ask[R: Request | ScoreRequest, O: Answer | Score](
         self, kind: type[O], requests: Sequence[R], run: Callable[[list[R]], Groups], progress: Progress | None
-    ) -> list[O | Failure]:
+    ) -> list[O | Failure | None]:
+        """The outcome of each request, `None` for those that a budget left unasked."""
         started = perf_counter()
         keys = [self._key(request) for request in requests]
         wanted = Counter(keys)
@@ -117,25 +138,38 @@ class Model:
         with closing(run(list(missing.values()))) as groups:
             for group in groups:
                 fresh = {asked[done.index]: _checked(done.outcome, kind) for done in group}
-                self._store(fresh)
+                now = perf_counter()
+                self._keep(fresh, seconds=now - started)
+                self.meter.seconds += now - started
+                started = now
                 self._count(group)
                 outcomes |= fresh
                 if progress and fresh:
                     progress(sum(wanted[key] for key in fresh))
         self.meter.seconds += perf_counter() - started
-        return [outcomes[key] for key in keys]
+        return [outcomes.get(key) for key in keys]
 
     def _key(self, request: Request | ScoreRequest) -> str:
         if isinstance(request, Request) and request.sampling.temperature == 0:
             likeliest = request.sampling.model_copy(update={"top_p": 1.0})
             request = request.model_copy(update={"seed": 0, "sampling": likeliest})
-        asked = {"ask": type(request).__name__, "request": request.model_dump(mode="json")}
+        asked = {"ask": type(request).__name__, "request": request.model_dump(mode="json", exclude_none=True)}
         return hash_json({"rules": _RULES, "model": self._identity, **asked})
 
-    def _store(self, fresh: Mapping[str, Answer | Score | Failure]) -> None:
+    def _keep(self, fresh: Mapping[str, Answer | Score | Failure], *, seconds: float) -> None:
+        """Store what is no failure, and what it took, in one transaction."""
+        good = {key: outcome for key, outcome in fresh.items() if not isinstance(outcome, Failure)}
+        answers = [outcome for outcome in good.values() if isinstance(outcome, Answer)]
+        spending = Spending(
+            len(good),
+            sum(answer.prompt_tokens for answer in answers),
+            sum(answer.completion_tokens for answer in answers),
+            seconds,
+        )
+        self._purse.pay(spending)
         if self._cache:
-            good = {key: outcome for key, outcome in fresh.items() if not isinstance(outcome, Failure)}
-            self._cache.write((key, outcome.model_dump_json()) for key, outcome in good.items())
+            rows = ((key, outcome.model_dump_json()) for key, outcome in good.items())
+            self._cache.write(rows, label=self._purse.label, spending=spending)
 
     def _count(self, group: list[Finished]) -> None:
         for done in group:
@@ -146,12 +180,17 @@ class Model:
                     self.meter.completion_tokens += answer.completion_tokens
                 case Score() as score:
                     self.meter.scored_tokens += score.tokens
-                case Failure():
+                case Failure() as failure:
                     self.meter.failed += 1
+                    self.meter.reasons[failure.reason] += 1
 
 
 def open_model(
-    engine: TransformersEngine | VllmEngine | OpenAIEngine, weights: Path | None, *, cache: Path | None = None
+    engine: TransformersEngine | VllmEngine | OpenAIEngine,
+    weights: Path | None,
+    *,
+    cache: Path | None = None,
+    purse: Purse | None = None,
 ) -> Model:
     """Open a model for questions.
 
@@ -162,6 +201,7 @@ def open_model(
         cache: SQLite file for outcomes, made if absent. The same question to the same model is asked once. What counts
             as the same model is the content of the weights (of a server without them: the served name) and the
             arithmetic: an answer in bfloat16 is no answer in float32.
+        purse: Of the account that pays; without one, nothing is capped.
 
     Raises:
         EngineError: The engine is not installed, or cannot open the model.
@@ -175,7 +215,9 @@ def open_model(
         backend.close()
         raise
     identity = f"{digest or name}/{_arithmetic(engine)}"
-    return Model(backend, name=name, digest=digest, identity=identity, cache=rows)
+    return Model(
+        backend, name=name, digest=digest, identity=identity, cache=rows, purse=purse or Account().purse(name, Price())
+    )
 
 
 def _backend(engine: TransformersEngine | VllmEngine | OpenAIEngine, weights: Path | None) -> Backend:

@@ -8,6 +8,7 @@ error that says so.
 Busy, broken and slow servers are asked again, with growing pauses; what a server refuses is not.
 """
 
+import json
 import math
 import os
 import threading
@@ -24,7 +25,7 @@ from pydantic import BaseModel, ValidationError
 
 from bunbuku_inference.engine import OpenAIEngine
 from bunbuku_inference.errors import EngineError
-from bunbuku_inference.model import Finished, Groups
+from bunbuku_inference.model import Finished, Groups, Halted
 from bunbuku_inference.protocol import ChatReply, CompletionReply, Problem, TokenizeReply
 from bunbuku_inference.request import Answer, Failure, Prompt, Request, Score, ScoreRequest
 from bunbuku_inference.span import Window, shared, windows
@@ -70,30 +71,43 @@ class Server:
         """Close the connections."""
         self._client.close()
 
-    def generate(self, requests: Sequence[Request]) -> Groups:
+    def generate(self, requests: Sequence[Request], *, halted: Halted) -> Groups:
         """Answers as they come."""
-        yield from self._all(requests, self._write)
+        yield from self._all(requests, self._write, halted)
 
     def score(self, requests: Sequence[ScoreRequest]) -> Groups:
         """Scores as they come."""
-        yield from self._all(requests, self._score)
+        yield from self._all(requests, self._score, lambda: False)
 
-    def _all[R](self, requests: Sequence[R], ask: "Callable[[R, _Attempts], Answer | Score | Failure]") -> Groups:
-        """Each request's outcome, `concurrency` of them under way at once."""
+    def _all[R](
+        self, requests: Sequence[R], ask: "Callable[[R, _Attempts], Answer | Score | Failure]", halted: Halted
+    ) -> Groups:
+        """Each request's outcome, `concurrency` of them under way at once.
+
+        When one shows that no other will be answered either, those that are answered by then are given out first: they may
+        have been paid for.
+        """
         waiting = iter(enumerate(requests))
         under_way: set[Future[Finished]] = set()
         ending = threading.Event()
         with ThreadPoolExecutor(self._engine.concurrency, thread_name_prefix="ask") as pool:
             try:
                 while True:
-                    room = 2 * self._engine.concurrency - len(under_way)
+                    # Twice as many are handed over, so that no connection waits while answers are stored.
+                    room = 0 if halted() else 2 * self._engine.concurrency - len(under_way)
                     for index, request in islice(waiting, room):
                         attempts = _Attempts(self._engine, ending)
                         under_way.add(pool.submit(self._one, index, partial(ask, request, attempts), attempts))
                     if not under_way:
                         return
                     done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                    yield [future.result() for future in done]
+                    if any(future.exception() for future in done):
+                        ending.set()
+                        late, under_way = wait(under_way)
+                        done |= late
+                    yield [future.result() for future in done if not future.exception()]
+                    for future in done:
+                        future.result()
             except BaseException:
                 ending.set()
                 pool.shutdown(cancel_futures=True)
@@ -123,6 +137,9 @@ class Server:
         }
         if sampling.stop:
             body["stop"] = list(sampling.stop)
+        if request.reply_schema and self._engine.guided:
+            held = {"name": "reply", "schema": json.loads(request.reply_schema), "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": held}
         if isinstance(request.prompt, str):
             body["prompt"] = request.prompt
             return attempts.until(partial(self._post, "/completions", body, CompletionReply)).outcome()

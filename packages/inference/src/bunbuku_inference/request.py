@@ -45,6 +45,9 @@ class Request(Frozen):
     sampling: Sampling = Sampling()
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = 0
     """Equal requests with equal seeds get equal text from the same model on the same engine."""
+    reply_schema: str | None = None
+    """JSON Schema, as JSON, that the text is to fit. vLLM and servers that can are held to it token by token; elsewhere
+    the prompt has to ask for it, and `read_json` reads and mends what comes."""
 
 
 class ScoreRequest(Frozen):

@@ -17,7 +17,7 @@ from bunbuku_contracts.models import register_hf_models
 from bunbuku_inference.encoding import Encoder
 from bunbuku_inference.engine import VllmEngine
 from bunbuku_inference.errors import EngineError
-from bunbuku_inference.model import Finished, Groups
+from bunbuku_inference.model import Finished, Groups, Halted
 from bunbuku_inference.request import Answer, Request, ScoreRequest
 from bunbuku_inference.workload import Piece, Tally, jobs
 
@@ -57,11 +57,13 @@ class Vllm:
         del self._llm
         gc.collect()
 
-    def generate(self, requests: Sequence[Request]) -> Groups:
+    def generate(self, requests: Sequence[Request], *, halted: Halted) -> Groups:
         """Answers, a group of requests at a time."""
         work = jobs(requests, self._encoder, self._context)
         yield work.settled
         for group in batched(work.todo, _GROUP):
+            if halted():
+                return
             parameters = [self._parameters(job.request) for job in group]
             outputs = self._run([job.ids for job in group], parameters)
             yield [Finished(job.index, _answer(output)) for job, output in zip(group, outputs, strict=True)]
@@ -80,13 +82,17 @@ class Vllm:
         return self._llm.generate([{"prompt_token_ids": ids} for ids in prompts], parameters, use_tqdm=False)
 
     def _parameters(self, request: Request) -> Any:
-        sampling = request.sampling
+        sampling, guided = request.sampling, {}
+        if request.reply_schema:
+            held = importlib.import_module("vllm.sampling_params").StructuredOutputsParams(json=request.reply_schema)
+            guided["structured_outputs"] = held
         return self._library.SamplingParams(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             max_tokens=sampling.max_tokens,
             stop=list(sampling.stop),
             seed=request.seed,
+            **guided,
         )
 
 
