@@ -1,17 +1,22 @@
 import io
+import logging
 import math
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from bunbuku_contracts import Architecture
+from bunbuku_contracts import Architecture, Draft
 from bunbuku_pretrain import AdamW, ModelShape, TrainConfig, TrainRun, run_page, terminal
 from bunbuku_pretrain import observations as seen
 from bunbuku_pretrain.job import Job, Mixture, StepRecord, cut_history, history_file, line_of
 from bunbuku_pretrain.observations import Evaluation, Event, Sample, Statistics, Watch
 from bunbuku_pretrain.story import Story
+from bunbuku_pretrain.watching import Watcher
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 BATCH = 1024
 SHAPE = ModelShape(layers=3, hidden_size=32, ffn_size=64, heads=4, kv_heads=2)
@@ -226,3 +231,63 @@ def test_numbers_that_are_not_finite_do_not_stop_the_page(story: Story, tmp_path
         lines.write(statistics(80).model_copy(update={"gradient_norm": (math.inf,) * 5}).model_dump_json() + "\n")
     story.look()
     assert "Layer by layer" in run_page.html(story)
+
+
+def test_the_page_is_drawn_while_the_run_goes_and_after_a_rollback_tensorboard_tells_one_story(tmp_path: Path):
+    (tmp_path / "draft").mkdir()
+    write(tmp_path, *(record(n) for n in range(1, 31)))
+    draft = Draft(tmp_path / "draft", tmp_path)
+    watcher = Watcher(draft, "tanuki", job(tmp_path, page_interval_seconds=1e-6), texts=str)
+    watcher.look()
+    page = draft.log / "run.html"
+    assert "30 <small>of 200" in page.read_text() and "data-every" in page.read_text()
+    cut_history(tmp_path, after_step=20)
+    write(tmp_path, record(21, loss=1.0))
+    watcher.close("stopped")
+    assert "21 <small>of 200" in page.read_text() and ">stopped<" in page.read_text()
+    events = EventAccumulator(str(draft.log / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("train/loss")][-2:] == [(20, 3.0), (21, 1.0)]
+    assert (draft.log / "history.jsonl").read_text().count("\n") == 21
+    assert not list(draft.log.glob(".*"))
+
+
+def test_a_page_that_cannot_be_written_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    (tmp_path / "draft").mkdir()
+    draft = Draft(tmp_path / "draft", tmp_path)
+    (draft.log / "run.html").mkdir()
+    write(tmp_path, record(1))
+    with caplog.at_level(logging.WARNING):
+        Watcher(draft, "tanuki", job(tmp_path), texts=str).close("done")
+    assert "the page of the run could not be drawn" in caplog.text
+    assert not list(draft.log.glob(".*"))
+
+
+@pytest.mark.chromium
+def test_a_browser_reads_values_and_looks_closer(story: Story, tmp_path: Path):
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium here")
+    moves = """<script>
+      const charts = [...document.querySelectorAll("svg.chart")];
+      const fire = (svg, kind, x, y) => {
+        const box = svg.getBoundingClientRect(), at = { clientX: box.left + box.width * x, clientY: box.top + box.height * y };
+        svg.dispatchEvent(new PointerEvent(kind, { ...at, bubbles: true }));
+      };
+      fire(charts[0], "pointerdown", 0.4, 0.5); fire(charts[0], "pointermove", 0.6, 0.5); fire(charts[0], "pointerup", 0.6, 0.5);
+      fire(document.querySelector("svg.heat"), "pointermove", 0.5, 0.3);
+    </script></body>"""
+    page = tmp_path / "page.html"
+    page.write_text(run_page.html(story).replace("</body>", moves))
+    quiet = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
+    rest = ("--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'browser'}")
+    done = subprocess.run(
+        [browser, "--headless", "--no-sandbox", *quiet, *rest, "--enable-logging=stderr", "--v=0", "--dump-dom", page.as_uri()],
+        capture_output=True, text=True, timeout=90, check=True,
+    )  # fmt: skip
+    assert "CONSOLE" not in done.stderr
+    assert re.search(r'<text class="readout"[^>]*>layer \d  0\.\d+</text>', done.stdout)
+    assert re.search(r'<text class="readout"[^>]*>training  (3|2\.99\d|3\.00\d)</text>', done.stdout)
+    assert '<button type="button" class="back">' in done.stdout  # no longer hidden: it shows a part
+    ticks = re.search(r'class="x-ticks"[^>]*>(.*?)</g>', done.stdout)
+    assert ticks and ">0<" not in ticks[1] and "k<" in ticks[1]

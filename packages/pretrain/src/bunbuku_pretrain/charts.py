@@ -288,7 +288,8 @@ def _line(line: Line, x_axis: Axis, y_axis: Axis) -> str:
     colour, data = f"c{line.colour % COLOURS}", f'data-name="{escape(line.name)}"'
     # Few points are measurements far apart: each is seen.
     dots = "".join(f'<circle class="dot {colour}" cx="{x}" cy="{y}" r="2.6"/>' for x, y in places)
-    path = " ".join(f"{x},{y}" for x, y in places)
+    # Finer than is seen: values are read off these places.
+    path = " ".join(f"{x_axis.at(x):.2f},{y_axis.at(y):.2f}" for x, y in line.points)
     drawn = f'<polyline class="line {colour}" {data} points="{path}">{name}</polyline>'
     return drawn + (f'<g class="dots">{dots}</g>' if len(places) <= 40 else "")
 

@@ -4,10 +4,12 @@ Everything it shows comes from files that the ranks write, so a run that goes on
 in the artifact's `log/`, outside the content: it may depend on clocks.
 """
 
+import logging
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from bunbuku_contracts import Artifact, Draft, Tokenizer
@@ -18,6 +20,8 @@ from bunbuku_pretrain import run_page, terminal
 from bunbuku_pretrain.job import Job, history_file
 from bunbuku_pretrain.outlets import Outlet, TensorBoard, WeightsAndBiases, of_statistics, of_step
 from bunbuku_pretrain.story import Story
+
+_logger = logging.getLogger(__name__)
 
 PAGE = "run.html"
 _LEAST_SHARE = 50
@@ -105,11 +109,19 @@ class Watcher:
                 outlet.scalars(found, step=step)
 
     def _draw(self) -> None:
-        """Write the page, so that a browser finds the whole of the old one or of the new."""
+        """Write the page, so that a browser finds the whole of the old one or of the new.
+
+        What stands in its way, a full disk or a number that nobody thought of, must not stop a training.
+        """
         clock = time.monotonic()
         partial = self._log / f".{PAGE}.partial"
-        partial.write_text(run_page.html(self.story, texts=self._texts), encoding="utf-8")
-        partial.replace(self._log / PAGE)
+        try:
+            partial.write_text(run_page.html(self.story, texts=self._texts), encoding="utf-8")
+            partial.replace(self._log / PAGE)
+        except (OSError, ValueError, ArithmeticError, LookupError) as error:
+            _logger.warning("the page of the run could not be drawn: %s", error)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
         now = time.monotonic()
         interval = self.story.job.settings.watch.page_interval_seconds
         self._next_page = now + max(interval, _LEAST_SHARE * (now - clock))
