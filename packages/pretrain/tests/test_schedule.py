@@ -65,7 +65,7 @@ def test_numbers_that_do_not_fit_are_refused_with_both_values() -> None:
         training(total_tokens=100)
     with pytest.raises(ValidationError, match="`heads` 4 is not a multiple of `kv_heads` 3"):
         ModelShape(layers=2, hidden_size=32, ffn_size=48, heads=4, kv_heads=3)
-    with pytest.raises(ValidationError, match="`ranks` 3 is not a multiple of tensor x pipeline parallel 2"):
+    with pytest.raises(ValidationError, match="`ranks` 3 is not a multiple of tensor x pipeline x context parallel 2"):
         TrainRun(ranks=3, tensor_parallel=2)
 
 
@@ -75,7 +75,10 @@ def test_numbers_that_do_not_fit_are_refused_with_both_values() -> None:
         (TrainRun(micro_batch_sequences=3), "8 sequences a step, data parallel x `micro_batch_sequences` is 3"),
         (TrainRun(ranks=3, pipeline_parallel=3), "2 layers, `pipeline_parallel` is 3"),
         (TrainRun(ranks=4, tensor_parallel=4), "2 key-value heads, `tensor_parallel` is 4"),
-        (TrainRun(ranks=2, expert_parallel=4), "`ranks` over tensor x pipeline parallel is 2, `expert_parallel` is 4"),
+        (
+            TrainRun(ranks=2, expert_parallel=4),
+            "`ranks` over tensor x pipeline x context parallel is 2, `expert_parallel` is 4",
+        ),
     ],
 )
 def test_a_layout_that_cannot_hold_the_model_is_refused_before_it_starts(settings: TrainRun, message: str) -> None:
