@@ -112,6 +112,18 @@ def test_the_balancing_loss_pulls_at_the_router_alike_in_both(found: Any, made: 
     assert np.abs(found["noise/gradient-1"] - wanted).max() < 1e-4 * np.abs(wanted).max()
 
 
+def test_training_reports_of_the_routers_what_transformers_shows(found: Any, made: Any) -> None:
+    with torch.no_grad():
+        inside = opened(made)(ids_of(made), output_router_logits=True)
+    for reported, logits in zip(found["noise/mixture"], inside.router_logits, strict=True):
+        shares = logits.softmax(dim=-1)
+        assert reported[0] == pytest.approx(-(shares * shares.log()).sum(dim=-1).mean().item(), abs=2e-4)
+        top = logits.topk(2, dim=-1)
+        assert reported[1] == pytest.approx((top.values[:, 0] - top.values[:, 1]).mean().exp().item(), abs=2e-4)
+        counts = top.indices.flatten().bincount(minlength=8).float()
+        assert reported[2:] == pytest.approx((counts / counts.mean()).tolist(), abs=2e-4)
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_twice_the_same_micro_batch_is_no_other_balance(found: Any, name: str) -> None:
     once, twice = found[f"{name}/gradient-1"], found[f"{name}/gradient-2"]

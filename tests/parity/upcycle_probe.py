@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from bunbuku_contracts import Architecture
+from bunbuku_pretrain.mcore.mixture import MixtureMeter
 from bunbuku_pretrain.mcore.model import build
-from bunbuku_pretrain.mcore.runtime import started
+from bunbuku_pretrain.mcore.runtime import Runtime, started
 from bunbuku_pretrain.mcore.weights import fill
 from bunbuku_pretrain.sources import HuggingFaceFolder
 from bunbuku_pretrain.training import TrainRun, padded
@@ -42,6 +43,9 @@ def main() -> None:
             found[f"{name}/logits"] = logits(models[name], ids, exported.vocab_size)
         for name, model in models.items():
             if name != "dense":
+                found[f"{name}/mixture"] = mixture(
+                    model, Architecture.model_validate(architectures[name]), runtime, ids
+                )
                 for batches in (1, 2):
                     found[f"{name}/gradient-{batches}"] = router_gradient(model, ids, batches)
                 upcycled = upcycle_state_dict([model], [models["dense"]])["model"]
@@ -54,6 +58,15 @@ def logits(model: torch.nn.Module, ids: torch.Tensor, vocabulary: int) -> np.nda
     model.eval()
     with torch.no_grad():
         return model(ids, torch.arange(ids.shape[1]).expand_as(ids), None)[..., :vocabulary].numpy().copy()
+
+
+def mixture(model: torch.nn.Module, architecture: Architecture, runtime: Runtime, ids: torch.Tensor) -> np.ndarray:
+    """What a step would report of the routers: a row a layer with entropy, Max1/Max2, and the load of every expert."""
+    meter = MixtureMeter.of(model, architecture, runtime)
+    assert meter is not None
+    model.train()
+    model(ids, torch.arange(ids.shape[1]).expand_as(ids), None)
+    return np.array([[layer.entropy, layer.max1_max2, *layer.load] for layer in meter.read().layers])
 
 
 def router_gradient(model: torch.nn.Module, ids: torch.Tensor, batches: int) -> np.ndarray:

@@ -118,6 +118,15 @@ class TrainState(Config):
     """How many detours had been decided; see `detours`."""
 
 
+class LayerMixture(Config):
+    """How one layer of a mixture fared in a step."""
+
+    load: tuple[float, ...]
+    """Tokens of each expert, over an even share."""
+    entropy: float
+    max1_max2: float
+
+
 class Mixture(Config):
     """How a mixture of experts fared in a step, averaged over its layers."""
 
@@ -128,6 +137,18 @@ class Mixture(Config):
     least_load: float
     """Tokens of the least used expert of any layer, over an even share."""
     most_load: float
+    entropy: float | None = None
+    """Of a token's gates over all experts before the choice, in nats; the logarithm of their number if all are even."""
+    max1_max2: float | None = None
+    """A token's largest gate over the next one (Skywork-MoE, arXiv:2406.06563), as a geometric mean over tokens."""
+    dead: NonNegativeInt | None = None
+    """Experts of all layers with less than a hundredth of an even share of the step's tokens."""
+    layers: tuple[LayerMixture, ...] = ()
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What is one number for the whole model."""
+        return self.model_dump(exclude={"layers"}, exclude_none=True)
 
 
 class Measured(Config):

@@ -47,7 +47,7 @@ def of_step(record: StepRecord) -> Scalars:
             f"validation/{part}/bits_per_byte": measured.bits_per_byte,
         }
     if record.mixture is not None:
-        found |= {f"mixture/{name}": value for name, value in record.mixture.model_dump().items()}
+        found |= {f"mixture/{name}": value for name, value in record.mixture.figures.items()}
     return {name: value for name, value in found.items() if value is not None}
 
 

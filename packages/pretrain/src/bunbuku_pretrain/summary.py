@@ -39,7 +39,7 @@ def metrics(history: Sequence[StepRecord]) -> dict[str, float]:
         if measured.bits_per_byte is not None:
             found[f"validation.{part}.bits_per_byte"] = measured.bits_per_byte
     if last.mixture is not None:
-        found |= {f"mixture.{name}": value for name, value in last.mixture.model_dump().items()}
+        found |= {f"mixture.{name}": value for name, value in last.mixture.figures.items()}
     return found
 
 

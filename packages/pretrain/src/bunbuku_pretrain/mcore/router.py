@@ -28,12 +28,22 @@ class RouterMeter:
     tokens_E: torch.Tensor
     balance: torch.Tensor
     z_loss: torch.Tensor
+    entropy: torch.Tensor
+    """Of the gates over all experts, a mean over tokens."""
+    lead: torch.Tensor
+    """Logarithm of the largest gate over the next one, a mean over tokens."""
     micro_batches: int = 0
 
     @classmethod
     def zero(cls, experts: int, device: torch.device) -> "RouterMeter":
-        zero = torch.zeros((), device=device)
-        return cls(torch.zeros(experts, device=device), zero, zero.clone())
+        balance, z_loss, entropy, lead = torch.zeros(4, device=device).unbind()
+        return cls(torch.zeros(experts, device=device), balance, z_loss, entropy, lead)
+
+    @property
+    def sums(self) -> torch.Tensor:
+        """All in a row: tokens of each expert, then balance, z-loss, entropy, lead, and the number of micro-batches."""
+        count = torch.full_like(self.balance, self.micro_batches)
+        return torch.cat([self.tokens_E, torch.stack([self.balance, self.z_loss, self.entropy, self.lead, count])])
 
 
 class Router(TopKRouter):
@@ -50,13 +60,18 @@ class Router(TopKRouter):
         self.meter: RouterMeter | None = None
 
     def gating(self, input: torch.Tensor) -> torch.Tensor:
-        logits_TE = super().gating(input)
+        raw_TE = super().gating(input)
+        logits_TE = raw_TE if self.normalization is None else normalize(raw_TE, self.normalization)
         if self._measuring:
             with torch.no_grad():
-                meter = self._meter(logits_TE.device)
-                meter.z_loss += torch.logsumexp(logits_TE.float(), dim=-1).square().mean()
+                meter = self._meter(raw_TE.device)
+                meter.z_loss += torch.logsumexp(raw_TE.float(), dim=-1).square().mean()
+                shares_TE = torch.log_softmax(logits_TE.float(), dim=-1)
+                meter.entropy -= (shares_TE.exp() * shares_TE).sum(dim=-1).mean()
+                first_T, second_T = shares_TE.flatten(0, -2).topk(2, dim=-1).values.T
+                meter.lead += (first_T - second_T).mean()
                 meter.micro_batches += 1
-        return logits_TE if self.normalization is None else normalize(logits_TE, self.normalization)
+        return logits_TE
 
     def routing(self, logits: torch.Tensor, padding_mask: torch.Tensor | None = None) -> Any:
         weights_TE, chosen_TE = super().routing(logits, padding_mask)
