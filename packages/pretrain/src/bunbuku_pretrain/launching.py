@@ -3,9 +3,10 @@
 import shlex
 import socket
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from bunbuku_contracts import BunbukuError, RunSettings
 from bunbuku_contracts.launch import Local, Process, Srun
@@ -47,9 +48,8 @@ class Elastic(RunSettings):
                 "`launcher.program` is ft_launcher, and nvidia-resiliency-ext is not installed",
                 hint="pip install nvidia-resiliency-ext, or leave `program` out",
             )
-        from torch.distributed import TCPStore
-
-        store = TCPStore("0.0.0.0", 0, is_master=True, wait_for_workers=False)
+        distributed: Any = import_module("torch.distributed")
+        store = distributed.TCPStore("0.0.0.0", 0, is_master=True, wait_for_workers=False)
         endpoint = f"{self.address or socket.gethostname()}:{store.port}"
         agent = shlex.join([command[0], "-m", "bunbuku_pretrain.agent", command[-1], endpoint])
         return [

@@ -254,7 +254,7 @@ def _stop_signals(scratch: Path) -> Iterator[None]:
 
     def ask(number: int, _frame: FrameType | None) -> None:
         ask_to_stop(scratch, signal.Signals(number).name)
-        signal.signal(number, before[number])
+        signal.signal(number, before[signal.Signals(number)])
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
     for number in before:

@@ -51,6 +51,11 @@ class Guard:
         """Whether gradients stay where they are computed, while the source of a bad one is looked for."""
         self._searching = on
 
+    def enter(self, step: Step) -> None:
+        """Forget what was usual where a phase begins: other text has other losses, and that is no spike."""
+        if step.first_of_phase == 0:
+            self.memory = self.memory.model_copy(update={"losses": (), "gradient_norms": ()})
+
     def why_passed(self, step: int) -> str | None:
         return why_passed(step, self.job.config.skip_steps, self.detours)
 

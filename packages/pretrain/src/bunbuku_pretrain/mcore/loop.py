@@ -116,6 +116,7 @@ class Trainer:
         step = self.course.step(self.step)
         record = StepRecord(step=self.step, tokens=step.tokens, batch_tokens=step.batch_tokens)
         self._turn_to(step)
+        self.guard.enter(step)
         if reason := self.guard.why_passed(self.step):
             self.guard.pass_over(step, reason)
             return record.model_copy(update={"skipped": reason})
