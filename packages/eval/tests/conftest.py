@@ -145,7 +145,8 @@ def train_model(draft: Draft, config: ModelConfig, tokenizer: Artifact[Tokenizer
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"):
         if (tokenizer.dir / name).exists():
             (draft.dir / name).write_bytes((tokenizer.dir / name).read_bytes())
-    write_events(draft.log, {"loss": [(step, 4.0 / step + config.seed) for step in range(1, 21)]})
+    loss = [(step, 4.0 / step + config.seed) for step in range(1, 21)]
+    write_events(draft.log, {"loss": loss, "layers/gradient_norm/01": loss})
     return Checkpoint(
         architecture=shape, format=config.format, step=20, tokens_seen=config.tokens_seen,
         tokenizer=tokenizer.content, chat=config.chat,

@@ -136,6 +136,7 @@ def test_curves_of_ancestors_are_found_where_they_lay(html) -> None:
     chart = re.search(r'<h3>pretrain.export</h3>.*?<svg class="chart lines".*?</svg>', html, re.S)
     assert chart
     assert chart[0].count("<polyline") == 2  # two trainings; the mixture has no log of its own
+    assert "layers/gradient_norm" not in html  # every layer is a matter of the training's own page
 
 
 def test_sections_of_stages_it_does_not_know_are_drawn(html) -> None:
