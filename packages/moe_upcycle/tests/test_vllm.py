@@ -7,15 +7,27 @@ from typing import Any
 import numpy as np
 import pytest
 from bunbuku_contracts import Artifact, Checkpoint, register_hf_models
-from bunbuku_moe_upcycle import Noise, UpcycleConfig, upcycle
+from bunbuku_moe_upcycle import Granular, Noise, NormalRouter, UpcycleConfig, upcycle
 
 pytestmark = pytest.mark.vllm
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-PROMPTS = [np.random.default_rng(seed).integers(4, 32, 5 + seed).tolist() for seed in range(8)]
+PROMPTS = [np.random.default_rng(seed).integers(4, 32, 3 + seed % 23).tolist() for seed in range(50)]
 TOKENS = 12
+MIXTURES = {
+    "normalised": UpcycleConfig(strategy=Noise(scale=0.7)),
+    "plain": UpcycleConfig(strategy=Noise(scale=0.7), normalization="none", router=NormalRouter(std=0.5)),
+    "granular": UpcycleConfig(experts=16, active=4, strategy=Granular(change=Noise(scale=0.7))),
+}
+
+
+@pytest.fixture(autouse=True)
+def circumstances(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
 
 
 def served(folder: Path) -> list[Any]:
@@ -37,20 +49,13 @@ def logprobs(model: Any, prompt: list[int], tokens: list[int]) -> np.ndarray:
     return np.array([scores[len(prompt) + at - 1, token].item() for at, token in enumerate(tokens)])
 
 
-def test_vllm_says_what_transformers_says(
-    dense: Callable[..., Artifact[Checkpoint]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
-    parent = dense(head_size=32, deviation=0.15)
-    made = upcycle(tmp_path / "moe", UpcycleConfig(strategy=Noise(scale=0.7)), parent)
+@pytest.mark.parametrize("name", MIXTURES)
+def test_vllm_says_what_transformers_says(dense: Callable[..., Artifact[Checkpoint]], tmp_path: Path, name: str):
+    made = upcycle(tmp_path / "moe", MIXTURES[name], dense(head_size=32, deviation=0.15))
     outputs = served(made.dir)
     register_hf_models()
     model = transformers.AutoModelForCausalLM.from_pretrained(made.dir).eval()
-    plain = transformers.MixtralForCausalLM(transformers.MixtralConfig(**model.config.to_dict())).eval()
-    plain.load_state_dict(model.state_dict())
-    moved = 0.0
+    largest = 0.0
     for prompt, output in zip(PROMPTS, outputs, strict=True):
         tokens = list(output.token_ids)
         greedy = model.generate(
@@ -58,6 +63,14 @@ def test_vllm_says_what_transformers_says(
         )
         assert greedy[0, len(prompt) :].tolist() == tokens
         theirs = np.array([step[token].logprob for step, token in zip(output.logprobs, tokens, strict=True)])
-        np.testing.assert_allclose(theirs, logprobs(model, prompt, tokens), atol=1e-4)
-        moved = max(moved, float(np.abs(theirs - logprobs(plain, prompt, tokens)).max()))
-    assert moved > 0.01, "without its normalisation the model would say the same: nothing was tested"
+        largest = max(largest, float(np.abs(theirs - logprobs(model, prompt, tokens)).max()))
+    print(f"{name}: greedy text equal on {len(PROMPTS)} prompts, log-probabilities within {largest:.1e}")  # noqa: T201  # for RESULTS.md
+    assert largest < 1e-3
+    if name != "plain":
+        plain = transformers.MixtralForCausalLM(transformers.MixtralConfig(**model.config.to_dict())).eval()
+        plain.load_state_dict(model.state_dict())
+        moved = max(
+            float(np.abs(logprobs(model, prompt, [*out.token_ids]) - logprobs(plain, prompt, [*out.token_ids])).max())
+            for prompt, out in zip(PROMPTS, outputs, strict=True)
+        )
+        assert moved > 0.01, "without its normalisation the model would say the same: nothing was tested"
