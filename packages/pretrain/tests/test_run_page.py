@@ -11,7 +11,7 @@ import pytest
 from bunbuku_contracts import Architecture, Draft
 from bunbuku_pretrain import AdamW, ModelShape, TrainConfig, TrainRun, run_page, terminal
 from bunbuku_pretrain import observations as seen
-from bunbuku_pretrain.job import Job, Mixture, StepRecord, cut_history, history_file, line_of
+from bunbuku_pretrain.job import Job, LayerMixture, Mixture, StepRecord, cut_history, history_file, line_of
 from bunbuku_pretrain.observations import Evaluation, Event, Sample, Statistics, Watch
 from bunbuku_pretrain.story import Story
 from bunbuku_pretrain.watching import Watcher
@@ -48,7 +48,16 @@ def record(step: int, loss: float = 3.0) -> StepRecord:
         learning_rate=1e-3,
         seconds=0.5,
         validation_loss=loss + 0.1 if step % 10 == 0 else None,
-        mixture=Mixture(balance=1.1, z_loss=2.0, least_load=0.8, most_load=1.2),
+        mixture=Mixture(
+            balance=1.1,
+            z_loss=2.0,
+            least_load=0.8,
+            most_load=1.2,
+            entropy=1.3,
+            max1_max2=1.6,
+            dead=1,
+            layers=(LayerMixture(load=(0.8, 1.2), entropy=1.3, max1_max2=1.6),) * 3,
+        ),
     )
 
 
@@ -137,7 +146,7 @@ def test_a_spike_a_nan_and_a_restart_are_seen_in_the_page(story: Story):
     )
     assert all(title in page.text for title in titles)
     assert "吾輩はAB" in page.text
-    assert sum(tag == "svg" and "heat" in (attributes.get("class") or "") for tag, attributes in page.tags) == 6
+    assert sum(tag == "svg" and "heat" in (attributes.get("class") or "") for tag, attributes in page.tags) == 7
 
 
 def test_the_page_asks_for_nothing_and_reloads_only_while_the_run_goes(story: Story):

@@ -12,7 +12,7 @@ from importlib.resources import files
 from itertools import groupby
 from statistics import fmean
 
-from bunbuku_pretrain.charts import COLOURS, Line, Mark, heat_map, line_chart, short
+from bunbuku_pretrain.charts import COLOURS, MOST_COLUMNS, Line, Mark, heat_map, line_chart, short
 from bunbuku_pretrain.durations import duration
 from bunbuku_pretrain.job import StepRecord
 from bunbuku_pretrain.observations import QUANTILES, Event, Statistics
@@ -174,6 +174,12 @@ def _charts(story: Story) -> Iterator[tuple[str, str, list[Line], bool, str]]:
     )
     yield "Loads of experts", "over an even share", [most, least], False, "of any layer"
     yield "Router z-loss", "mean of log²Z", [of("z-loss", lambda r: r.mixture and r.mixture.z_loss, 4)], False, ""
+    entropy = of("entropy", lambda r: r.mixture and r.mixture.entropy, 2)
+    yield "Router entropy", "nats", [entropy], False, "of a token's gates over all experts; log of their number if even"
+    sharpness = of("Max1/Max2", lambda r: r.mixture and r.mixture.max1_max2, 7)
+    yield "Max1/Max2", "geometric mean over tokens", [sharpness], False, "a token's largest gate over the next"
+    dead = of("dead experts", lambda r: r.mixture and r.mixture.dead, 0)
+    yield "Dead experts", "experts of all layers", [dead], False, "with less than a hundredth of an even share"
     memory = [(float(one.tokens), one.memory_bytes / 2**30) for one in story.statistics]
     yield "Memory", "GiB of the fullest rank", [Line("memory", memory, 5)], False, ""
 
@@ -258,7 +264,19 @@ def _layers(story: Story, marks: Sequence[Mark]) -> str:
         figures.append(
             _figure(title, (), heat_map(story.rows, columns, title=title, marks=marks, until=story.tokens), note)
         )
-    return "".join(figures)
+    return "".join(figures) + _experts(story, marks)
+
+
+def _experts(story: Story, marks: Sequence[Mark]) -> str:
+    """How unevenly each layer of a mixture sends its tokens."""
+    mixed = [(record.tokens, record.mixture.layers) for record in story.records if record.mixture]
+    every = max(1, len(mixed) // (4 * MOST_COLUMNS))
+    columns = [(float(tokens), [max(one.load) for one in layers]) for tokens, layers in mixed[::every] if layers]
+    if not columns:
+        return ""
+    title, rows = "Load of the most used expert", story.rows[1:-1]
+    svg = heat_map(rows, columns, title=title, marks=marks, until=story.tokens)
+    return _figure(title, (), svg, "over an even share, layer by layer")
 
 
 def _moments(story: Story, marks: Sequence[Mark]) -> str:
