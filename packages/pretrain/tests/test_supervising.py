@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from bunbuku_contracts import BunbukuError
 from bunbuku_pretrain import TrainRun
-from bunbuku_pretrain.job import StepRecord
+from bunbuku_pretrain.detours import Detour
+from bunbuku_pretrain.job import StepRecord, TrainState
+from bunbuku_pretrain.launching import Elastic
 from bunbuku_pretrain.pulses import Heart, Pulse, ask_to_stop, asked_to_stop, forget_pulses, read_pulses
-from bunbuku_pretrain.states import damage, retained, seal
+from bunbuku_pretrain.states import damage, drop_given_up, retained, seal
 from bunbuku_pretrain.supervising import Pace, Restarts, Watchdog
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,6 +107,16 @@ def test_whatever_is_removed_a_bad_step_to_come_finds_a_state_before_it(
             assert any(one <= step + 1 - reach for one in saved) or 0 in saved
 
 
+def test_what_a_killed_writer_left_and_what_was_given_up_is_removed(tmp_path: Path) -> None:
+    for step, known in ((10, 0), (20, 0), (30, 1)):
+        folder = tmp_path / f"step-{step:08d}"
+        folder.mkdir()
+        (folder / "state.json").write_text(TrainState(step=step, tokens=step, detours=known).model_dump_json())
+    (tmp_path / "step-00000040.partial").mkdir()
+    drop_given_up(tmp_path, [Detour(at_step=25, first_step=16, last_step=25, reason="spike")])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000010", "step-00000030"]
+
+
 def test_a_state_that_is_not_what_was_written_is_seen(tmp_path: Path) -> None:
     from bunbuku_contracts.digest import hash_file
 
@@ -120,3 +132,24 @@ def test_a_state_that_is_not_what_was_written_is_seen(tmp_path: Path) -> None:
     assert damage(tmp_path) == "b.distcp has 1 bytes, not 800"
     (tmp_path / "a.distcp").unlink()
     assert damage(tmp_path) == "a.distcp is missing"
+
+
+def test_an_agent_is_started_where_its_line_says_and_may_be_lost(tmp_path: Path) -> None:
+    launcher = Elastic(agents=("ssh a {agent}", "ssh b {agent} --host b"), most_nodes=2, address="10.0.0.1")
+    first, second = launcher.processes(["python", "-m", "bunbuku_pretrain.rank", "job 1.json"], ranks=4, log=tmp_path)
+    assert (first.expendable, second.expendable) == (True, True)
+    line = second.command[-1]
+    assert line.startswith("exec ssh b python -m bunbuku_pretrain.agent 'job 1.json' 10.0.0.1:")
+    assert line.endswith(" --host b")
+
+
+def test_a_launcher_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BunbukuError, match="nvidia-resiliency-ext is not installed"):
+        Elastic(program="ft_launcher").processes(["python", "job.json"], ranks=1, log=tmp_path)
+
+
+def test_ranks_divide_evenly_among_nodes() -> None:
+    with pytest.raises(ValueError, match="`ranks` 3 is not a multiple of `most_nodes` 2"):
+        TrainRun(ranks=3, launcher=Elastic(most_nodes=2))
+    with pytest.raises(ValueError, match="`least_nodes` 3 is more than `most_nodes` 2"):
+        Elastic(least_nodes=3, most_nodes=2)

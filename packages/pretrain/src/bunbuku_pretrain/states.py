@@ -85,8 +85,10 @@ def newest_whole(scratch: Path, folder: Path, detours: Sequence[Detour]) -> Path
 
 
 def drop_given_up(folder: Path, detours: Sequence[Detour]) -> None:
-    """Remove the states of a course that was given up."""
+    """Remove the states of a course that was given up, and those whose writer died."""
     kept = set(candidates(folder, detours))
+    for path in folder.glob("step-*.partial"):
+        shutil.rmtree(path)
     for path in saved_states(folder):
         if path not in kept:
             shutil.rmtree(path)
