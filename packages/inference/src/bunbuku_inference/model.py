@@ -70,8 +70,8 @@ class Model:
         self._identity = identity
         self._cache = cache
         self._purse = purse
-        if cache:
-            purse.pay(cache.spent(purse.label))
+        self._entered: set[Path] = set()
+        self._enter()
 
     def __enter__(self) -> Self:
         return self
@@ -84,6 +84,22 @@ class Model:
         self._backend.close()
         if self._cache:
             self._cache.close()
+
+    def keep_in(self, path: Path) -> None:
+        """Keep outcomes in this file from here on: a step of a chain has a store of its own."""
+        if self._cache and self._cache.path == path:
+            return
+        fresh = Cache(path)
+        if self._cache:
+            self._cache.close()
+        self._cache = fresh
+        self._enter()
+
+    def _enter(self) -> None:
+        """Enter what earlier processes of the same run spent on this file."""
+        if self._cache and self._cache.path not in self._entered:
+            self._entered.add(self._cache.path)
+            self._purse.pay(self._cache.spent(self._purse.label))
 
     def generate(self, requests: Sequence[Request], *, progress: Progress | None = None) -> list[Answer]:
         """Answers in the order of the requests.

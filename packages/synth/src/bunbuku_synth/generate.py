@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from bunbuku_contracts import Artifact, BunbukuError, Checkpoint, Config, Corpus, Dialogues, Draft, RunSettings, stage
-from bunbuku_inference import Answer, AnyEngine, Failure, TransformersEngine
+from bunbuku_contracts import Artifact, BunbukuError, Checkpoint, Config, Corpus, Dialogues, Draft, stage
+from bunbuku_inference import Answer, Failure
 from pydantic import Field, PositiveInt
 
+from bunbuku_synth.faculty import DEFAULT, Candidates, Faculty, TeacherRun
 from bunbuku_synth.item import Dropped, Item, remove_shards, write_dropped, write_items
 from bunbuku_synth.sources import Library
 from bunbuku_synth.tasks import AnyTask
+from bunbuku_synth.tasks.chain import ChainTask, Outcome, run_chain
 from bunbuku_synth.tasks.task import RuleTask, Task, select
 from bunbuku_synth.tasks.teaching import Asked, TeacherTask
-from bunbuku_synth.teacher import ask, identity, opened
 
 _log = logging.getLogger(__name__)
 
@@ -31,16 +32,16 @@ class GenerateConfig(Config):
     """Another seed draws other sources, other templates and other choices."""
     teacher: str | None = None
     """What items call the teacher; its name at the server if it is served. Its digest is added where it is known."""
+    teachers: dict[str, str] = Field(default_factory=dict[str, str])
+    """Of the other teachers that steps name (`translator`, `judge`): what items call each."""
     teacher_licence: str | None = None
     """Licence of a teacher that is a file or a server; a checkpoint states its own."""
     rows_per_shard: PositiveInt = 50_000
     """Items in a Parquet file."""
 
 
-class GenerateRun(RunSettings):
-    """Where a teacher runs."""
-
-    engine: AnyEngine = TransformersEngine()
+class GenerateRun(TeacherRun):
+    """Where teachers run, what they cost, and where their replies are kept."""
 
 
 IN_PROCESS = GenerateRun()
@@ -74,7 +75,9 @@ class Made:
         """Take in those of a teacher's replies that hold; the others are dropped with their reason."""
         tally: Counter[str] = Counter()
         kept: list[Item] = []
+        tokens: dict[str, int] = {}
         for one, answer in zip(asked, answers, strict=True):
+            tokens[one.key.id] = 0 if isinstance(answer, Failure) else answer.completion_tokens
             outcome, repairs = task.outcome(one, answer, teacher=teacher)
             for name in repairs:
                 self.count(f"repaired.{task.type}.{name}", 1)
@@ -83,7 +86,28 @@ class Made:
                 tally[outcome.reason] += 1
             else:
                 kept.append(outcome)
+        before = len(self.items)
         self.add(task, kept, tally)
+        accepted = sum(tokens[item.id] for item in self.items[before:])
+        self.count(f"completion_tokens.{task.type}", sum(tokens.values()))
+        self.count(f"accepted_tokens.{task.type}", accepted)
+        self.count("accepted_tokens", accepted)
+
+    def add_chained(self, task: ChainTask, outcome: Outcome) -> None:
+        """Take in what a chain made; the rest is dropped with its reason."""
+        self.dropped += outcome.dropped
+        tally: Counter[str] = Counter()
+        for name, count in sorted(outcome.tally.items()):
+            group, _, reason = name.partition(".")
+            if group == "rejected":
+                tally[reason] += count
+            else:
+                self.count(f"{group}.{task.type}{'.' if reason else ''}{reason}", count)
+        before = len(self.items)
+        self.add(task, outcome.items, tally)
+        kept = sum(outcome.tokens[item.id] for item in self.items[before:])
+        self.count(f"accepted_tokens.{task.type}", kept)
+        self.count("accepted_tokens", kept)
 
     def count(self, name: str, count: int) -> None:
         """Add to a metric."""
@@ -99,6 +123,7 @@ def generate(
     parallel: Artifact[Corpus] | None = None,
     teacher: Artifact[Checkpoint] | None = None,
     teacher_file: Path | None = None,
+    teachers: dict[str, Artifact[Checkpoint]] | None = None,
     *,
     run: GenerateRun = IN_PROCESS,
 ) -> Dialogues:
@@ -111,22 +136,39 @@ def generate(
     template, generator and seed it came from; replies that were turned down are in part `dropped`, with the reason.
     """
     library = Library(corpus, parallel)
-    teaching = [task for task in config.tasks if isinstance(task, TeacherTask)]
-    name = identity(config.teacher, teacher, teacher_file, run.engine) if teaching else ""
     made = Made()
-    for task in draft.track(config.tasks, unit="tasks", total=len(config.tasks)):
-        if isinstance(task, RuleTask):
-            tally: Counter[str] = Counter()
-            candidates = task.write(library, seed=config.seed, tally=tally)
-            made.add(task, candidates, tally)
-    if teaching:
-        weights = teacher.dir if teacher else teacher_file
-        with opened(draft, run.engine, weights, role="teacher") as model:
-            for task in teaching:
-                asked = list(task.ask(library, seed=config.seed, teacher=name))
-                answers = ask(draft, model, [one.request for one in asked], role=f"teacher {task.type}")
-                made.add_taught(task, asked, answers, teacher=name)
+    checkpoints = {**(teachers or {}), **({DEFAULT: teacher} if teacher else {})}
+    names = {**config.teachers, **({DEFAULT: config.teacher} if config.teacher else {})}
+    candidates = Candidates(names, checkpoints, {DEFAULT: teacher_file} if teacher_file else {})
+    with Faculty(draft, candidates, run) as faculty:
+        for name in sorted({name for task in config.tasks for name in _teachers(task)}):
+            faculty.identity(name)  # before anything is made
+        for task in draft.track(config.tasks, unit="tasks", total=len(config.tasks)):
+            if isinstance(task, RuleTask):
+                tally: Counter[str] = Counter()
+                made.add(task, task.write(library, seed=config.seed, tally=tally), tally)
+        for task in config.tasks:
+            _teach(task, library, faculty, made, seed=config.seed)
+        if accepted := made.metrics.get("accepted_tokens"):
+            made.metrics["cost.per_million_accepted_tokens"] = faculty.account.cost / accepted * 1e6
     return _write(draft, config, made)
+
+
+def _teachers(task: Task) -> set[str]:
+    if isinstance(task, ChainTask):
+        return {step.teacher for step in task.steps}
+    return {DEFAULT} if isinstance(task, TeacherTask) else set()
+
+
+def _teach(task: Task, library: Library, faculty: Faculty, made: Made, *, seed: int) -> None:
+    """Have teachers do a task that is theirs."""
+    if isinstance(task, TeacherTask):
+        name = faculty.identity(DEFAULT)
+        asked = list(task.ask(library, seed=seed, teacher=name))
+        answers = faculty.ask(DEFAULT, [one.request for one in asked], step=task.type) if asked else []
+        made.add_taught(task, asked, answers, teacher=name)
+    elif isinstance(task, ChainTask):
+        made.add_chained(task, run_chain(task, task.starts(library, seed=seed), faculty, seed=seed))
 
 
 def _write(draft: Draft, config: GenerateConfig, made: Made) -> Dialogues:

@@ -13,10 +13,9 @@ from bunbuku_contracts import (
     Dialogues,
     Draft,
     Preferences,
-    RunSettings,
     stage,
 )
-from bunbuku_inference import Answer, AnyEngine, Failure, Message, Request, Sampling, TransformersEngine
+from bunbuku_inference import Answer, Failure, Message, Request, Sampling
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from bunbuku_synth.contrasts import (
@@ -28,9 +27,9 @@ from bunbuku_synth.contrasts import (
     Others,
     TranslateContrast,
 )
+from bunbuku_synth.faculty import Candidates, Faculty, TeacherRun
 from bunbuku_synth.item import Item, Preference, read_items, remove_shards, write_preferences
 from bunbuku_synth.keys import Key, draw, key_of
-from bunbuku_synth.teacher import ask, opened
 
 
 class ModelSampling(Config):
@@ -61,10 +60,8 @@ class PreferConfig(Config):
     """Preferences in a Parquet file."""
 
 
-class PreferRun(RunSettings):
-    """Where the model runs."""
-
-    engine: AnyEngine = TransformersEngine()
+class PreferRun(TeacherRun):
+    """Where the model runs, what it costs, and where its answers are kept."""
 
 
 IN_PROCESS = PreferRun()
@@ -119,11 +116,11 @@ def prefer(
     for task, contrast in contrasts.items():
         by_rule(contrast, items[task], made, seed=config.seed)
     if model and any(contrast.by_model for contrast in config.contrasts):
-        with opened(draft, run.engine, model.dir, role="model") as opened_model:
+        with Faculty(draft, Candidates({}, {"model": model}), run) as faculty:
             for task, contrast in contrasts.items():
                 asked = _drawn(items[task], contrast.by_model, "model", config.seed)
                 requests = [_request(item, config.sampling) for item in asked]
-                answers = ask(draft, opened_model, requests, role=f"model {task}")
+                answers = faculty.ask("model", requests, step=f"model.{task}") if requests else []
                 by_model(contrast, asked, answers, made, seed=config.seed, by=f"model:{model.content}")
     return _write(draft, config, made)
 

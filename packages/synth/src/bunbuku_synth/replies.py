@@ -115,7 +115,7 @@ def rewriting_flaw(passage: str, text: str) -> str | None:
         return "copied"
     if len(ours & theirs) < 0.4 * len(ours):
         return "unrelated"
-    if _numbers(text) - _numbers(passage):
+    if new_numbers(passage, text):
         return "changes_numbers"
     if len(theirs - ours) > max(2, len(ours) // 2):
         return "adds_too_much"
@@ -159,6 +159,15 @@ def is_repetitive(text: str) -> bool:
     units, size = (list(normalized(text)), 8) if japanese else (text.lower().split(), 4)
     seen = Counter(tuple(units[start : start + size]) for start in range(len(units) - size + 1))
     return max(seen.values(), default=0) >= 3
+
+
+def new_numbers(passage: str, text: str) -> bool:
+    """Whether a text has a number that the passage has not.
+
+    >>> new_numbers("三匹の犬", "3匹の犬"), new_numbers("三匹の犬", "四匹の犬")
+    (False, True)
+    """
+    return bool(_numbers(text) - _numbers(passage))
 
 
 def _numbers(text: str) -> set[str]:

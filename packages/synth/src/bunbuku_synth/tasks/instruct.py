@@ -1,0 +1,279 @@
+"""Instructions and answers of two to six turns, from a grid of tasks, topics, personas and levels, or from passages.
+
+Cells of the grid are drawn without replacement, so that no combination is asked for twice. One teacher plays the user, another (or
+the same) the assistant, turn by turn; a system prompt with a style, where one is drawn, is followed from the first answer to the
+last, and styles that letters can show (です・ます or not) are checked.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Literal, Self
+
+from bunbuku_contracts import Config
+from pydantic import Field, PositiveInt, model_validator
+
+from bunbuku_synth.item import Turn
+from bunbuku_synth.keys import draw, pick
+from bunbuku_synth.language import sentences
+from bunbuku_synth.replies import flaw, repair
+from bunbuku_synth.sources import Library, Passage, passage_of
+from bunbuku_synth.tasks.arithmetic import LICENCE
+from bunbuku_synth.tasks.chain import Finished, Reading, Start, Step, Wording, Work, cells
+from bunbuku_synth.tasks.judging import SCALE, JudgedTask
+from bunbuku_synth.tasks.teaching import TeacherSampling
+
+KINDS = (
+    "分からないことを質問する",
+    "手順を教えてもらう",
+    "文章を書いてもらう",
+    "考えた案への意見を求める",
+    "二つのものを比べてもらう",
+    "間違いを探して直してもらう",
+    "短くまとめてもらう",
+    "案をいくつか出してもらう",
+    "理由を説明してもらう",
+    "表や箇条書きに整理してもらう",
+    "計画を立ててもらう",
+    "例え話で説明してもらう",
+)
+TOPICS = (
+    "料理と食材",
+    "季節の行事",
+    "家計とお金",
+    "数学の勉強",
+    "理科の実験",
+    "日本の歴史",
+    "世界の地理",
+    "国語と作文",
+    "英語の学習",
+    "プログラミング",
+    "表計算ソフト",
+    "仕事のメール",
+    "面接と就職",
+    "健康と運動",
+    "睡眠",
+    "旅行の計画",
+    "鉄道と交通",
+    "動物と飼育",
+    "園芸と植物",
+    "掃除と洗濯",
+    "防災",
+    "音楽",
+    "小説と読書",
+    "映画の感想",
+    "将棋や囲碁",
+    "法律と手続き",
+    "引っ越し",
+    "子育て",
+    "友人との付き合い",
+    "敬語と作法",
+)
+PERSONAS = (
+    "中学生",
+    "受験を控えた高校生",
+    "一人暮らしを始めた大学生",
+    "新入社員",
+    "小学校の先生",
+    "二児の親",
+    "商店を営む人",
+    "農家の人",
+    "看護師",
+    "定年後に学び直している人",
+    "日本語を学んでいる留学生",
+    "町内会の世話役",
+)
+LEVELS = ("初めて知る人にも分かる", "基本は知っている人に向いた", "詳しい人が考え込むような")
+
+
+class Manner(Config):
+    """A system prompt that sets a style, and how letters show whether it was kept."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+    system: str
+    polite: bool | None = None
+    """Whether sentences end in です or ます; `None` does not ask."""
+    listed: bool = False
+    """Whether the answers are lists."""
+
+    def kept(self, text: str) -> bool:
+        """Whether an answer is in this style.
+
+        >>> casual = Manner(name="casual", system="タメ口で話してください。", polite=False)
+        >>> casual.kept("それ、面白いね。やってみよう。"), casual.kept("それは面白いです。やってみましょう。")
+        (True, False)
+        """
+        if self.listed and not re.search(r"^\s*(?:[・\-*]|\d+[.．)])", text, re.MULTILINE):
+            return False
+        if self.polite is None:
+            return True
+        said = [text[start:end] for start, end in sentences(text, "ja") if text[end - 1] in "。！？!?"]
+        share = sum(bool(_POLITE.search(one)) for one in said) / len(said) if said else 0.0
+        return share >= 0.6 if self.polite else share <= 0.2
+
+
+_POLITE = re.compile(
+    r"(?:です|ます|ました|ません|でした|ましょう|でしょう|ください|ございます)(?:か|ね|よ|よね)?[。！？!?」）]*$"
+)
+
+MANNERS = (
+    Manner(name="none", system=""),
+    Manner(
+        name="schoolmate",
+        system="あなたは中学生です。友達と話すように、タメ口で答えてください。敬語は使わないでください。",
+        polite=False,
+    ),
+    Manner(
+        name="polite",
+        system="あなたは窓口の係員です。です・ますで終わる丁寧な言葉で、落ち着いて答えてください。",
+        polite=True,
+    ),
+    Manner(
+        name="teacher",
+        system="あなたは小学校の先生です。難しい言葉を使わず、です・ますで優しく教えてください。",
+        polite=True,
+    ),
+    Manner(
+        name="plain",
+        system="あなたは辞書の編集者です。「である」調で、余計な前置きなしに簡潔に答えてください。",
+        polite=False,
+    ),
+    Manner(name="lists", system="答えは必ず箇条書きにしてください。各項目は一行にしてください。", listed=True),
+)
+_USER = "あなたは{{ persona }}です。AIと話しています。AIではなく、人としての発言だけを書いてください。"
+
+
+class Instruct(JudgedTask):
+    """Talk of two to six turns about a cell of a grid, or about a passage."""
+
+    type: Literal["instruct"] = "instruct"
+    begin: Literal["grid", "passages"] = "grid"
+    """What a talk begins from; passages come from the corpus and stand in the first turn."""
+    kinds: tuple[str, ...] = KINDS
+    topics: tuple[str, ...] = TOPICS
+    personas: tuple[str, ...] = PERSONAS
+    levels: tuple[str, ...] = LEVELS
+    manners: Annotated[tuple[Manner, ...], Field(min_length=1)] = MANNERS
+    """One is drawn for each talk."""
+    min_turns: Annotated[int, Field(ge=1, le=6)] = 2
+    """A turn is a question with its answer."""
+    max_turns: Annotated[int, Field(ge=1, le=6)] = 6
+    min_chars: PositiveInt = 100
+    """Of a passage."""
+    max_chars: PositiveInt = 600
+    asker: str = "teacher"
+    """Which teacher plays the user."""
+    teacher: str = "teacher"
+    """Which one answers."""
+    asking: TeacherSampling = TeacherSampling(temperature=0.9, top_p=0.95, max_tokens=200)
+    sampling: TeacherSampling = TeacherSampling(temperature=0.5, top_p=0.95, max_tokens=800)
+
+    @property
+    def own_steps(self) -> tuple[Step, ...]:
+        return tuple(step for number in range(1, self.max_turns + 1) for step in self._turn(number))
+
+    @property
+    def judged(self) -> Wording:
+        return Wording(
+            name="instruct-helpful",
+            ask="次の対話で、AIの答えは正しく、役に立ち、指示された話し方を守っていますか。\n"
+            "話し方の指示: {{ system or 'なし' }}\n\n{{ talk }}\n" + SCALE,
+        )
+
+    def _turn(self, number: int) -> tuple[Step, Step]:
+        first = Wording(
+            name="open",
+            system=_USER,
+            ask="「{{ topic }}」について、{{ kind }}最初の発言を一つ書いてください。{{ level }}内容にし、必要な事情は自分で決めて"
+            "書き添えてください。発言だけを書いてください。"
+            if self.begin == "grid"
+            else "次の文章を読んで、{{ kind }}最初の発言を一つ書いてください。{{ level }}内容にしてください。文章は相手にも"
+            "見えています。発言だけを書いてください。\n\n{{ passage }}",
+        )
+        later = Wording(
+            name="go-on",
+            system=_USER,
+            ask="これまでの対話です。\n\n{{ talk }}\nこれに続けて、話を深める次の発言を一つ書いてください。発言だけを書いてください。",
+        )
+        answer = Wording(name="answer", system="{{ system }}", ask="")
+        return (
+            Step(
+                name=f"q{number}", teacher=self.asker, wordings=(first if number == 1 else later,), sampling=self.asking
+            ),
+            Step(name=f"a{number}", teacher=self.teacher, wordings=(answer,), sampling=self.sampling),
+        )
+
+    def after(self, step: Step) -> frozenset[str]:
+        """Turns follow each other, and the judge follows all."""
+        names = [one.name for one in self.own_steps]
+        at = names.index(step.name) if step.name in names else len(names)
+        return frozenset(names[:at])
+
+    def starts(self, library: Library, *, seed: int) -> Iterable[Start]:
+        axes = {"kind": self.kinds, "level": self.levels, "persona": self.personas}
+        if self.begin == "grid":
+            for cell in cells({**axes, "topic": self.topics}, self.count, label=self.type, seed=seed):
+                yield self._start("/".join(cell.values()), cell, None, LICENCE, seed)
+            return
+        passages = draw(self._passages(library, seed), self.count, name=_source, label=self.type, seed=seed)
+        drawn = cells({**axes, "again": tuple(map(str, range(self.count)))}, self.count, label=self.type, seed=seed)
+        for passage, cell in zip(passages, drawn, strict=False):
+            words = {**cell, "passage": passage.text}
+            yield self._start(passage.source, words, passage.source, passage.licence, seed)
+
+    def _start(self, name: str, words: dict[str, str], source: str | None, licence: str, seed: int) -> Start:
+        turns = self.min_turns + pick(seed, f"turns:{name}", self.max_turns - self.min_turns + 1)
+        manner = self.manners[pick(seed, f"manner:{name}", len(self.manners))]
+        known = {"turns": str(turns), "manner": manner.name, "system": manner.system, "talk": ""}
+        return Start(name, words | known, source, licence)
+
+    def _passages(self, library: Library, seed: int) -> Iterable[Passage]:
+        for document in library.documents("ja"):
+            passage = passage_of(document, min_chars=self.min_chars, max_chars=self.max_chars, seed=seed)
+            if passage:
+                yield passage
+
+    def turns(self, wording: Wording, work: Work) -> tuple[Turn, ...]:
+        """Whoever answers sees the talk as a chat, not as a text."""
+        if wording.name != "answer":
+            return wording.turns(work.words)
+        return self._chat(work)
+
+    def wants(self, step: Step, work: Work) -> bool:
+        return not step.name[1:].isdigit() or int(step.name[1:]) <= int(work.words["turns"])
+
+    def read_own(self, step: Step, work: Work, text: str, *, cut_off: bool) -> Reading:
+        asks = step.name.startswith("q")
+        repaired = repair(text, "ja", cut_off=cut_off)
+        said = repaired.text.removeprefix("私:").removeprefix("AI:").strip() if asks else repaired.text
+        if step.name == "q1" and "passage" in work.words:
+            said = f"{work.words['passage']}\n\n{said}"
+        reason = flaw(said, "ja")
+        if reason is None and not asks and not self._manner(work).kept(said):
+            reason = "manner_not_kept"
+        if reason is None and said in work.words.values():
+            reason = "says_it_again"
+        talk = f"{work.words['talk']}{'利用者' if asks else 'AI'}: {said}\n"
+        return Reading({step.name: said, "talk": talk}, reason, repaired.repairs)
+
+    def finish(self, work: Work) -> Finished:
+        return Finished(self._chat(work))
+
+    def _chat(self, work: Work) -> tuple[Turn, ...]:
+        """What was said so far, as a chat."""
+        words = work.words
+        said = [(name, words[name]) for n in range(1, 7) for name in (f"q{n}", f"a{n}") if name in words]
+        system = (Turn("system", words["system"]),) if words["system"] else ()
+        return *system, *(Turn("user" if name.startswith("q") else "assistant", text) for name, text in said)
+
+    def _manner(self, work: Work) -> Manner:
+        return next(manner for manner in self.manners if manner.name == work.words["manner"])
+
+    @model_validator(mode="after")
+    def _turns_fit(self) -> Self:
+        if self.min_turns > self.max_turns:
+            raise ValueError(f"`min_turns` {self.min_turns} is more than `max_turns` {self.max_turns}")
+        return self
+
+
+def _source(passage: Passage) -> str:
+    return passage.source
