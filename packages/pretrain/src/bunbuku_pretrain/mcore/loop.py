@@ -65,6 +65,7 @@ class Trainer:
         if job.resume is None and (job.start is None or job.start.format == "hf"):
             fill(model, job.architecture, _source(job))
         self.model = self._parallel(model)
+        shims.add_gradients_in_place(model)
         self.optimizer: Any = get_megatron_optimizer(
             self._optimizer_config(), [self.model], use_gloo_process_groups=self.settings.distributed_optimizer
         )

@@ -13,7 +13,8 @@ Without CUDA:
 Anywhere:
 
 4. saving collects its results in this process, without the server process that Megatron would spawn for them,
-5. the distributed optimizer resumes rightly where torch's own AdamW does the work (three defects).
+5. the distributed optimizer resumes rightly where torch's own AdamW does the work (three defects),
+6. gradients of matrices are added into their buffer by the product that makes them, without Apex.
 """
 
 import contextlib
@@ -159,6 +160,32 @@ def _repair_distributed_optimizer() -> None:
 
     optimizer._set_main_param_and_optimizer_states = copy_states_but_step
     optimizer.load_state_dict = load_with_a_step_each
+
+
+# 6. Gradients of matrices ---------------------------------------------------------------------------------------------
+
+
+class _GradientProducts:
+    """What Apex's extension of this name does for `gradient_accumulation_fusion`: a pass over all gradients is saved."""
+
+    @staticmethod
+    def wgrad_gemm_accum_fp32(given: torch.Tensor, grad: torch.Tensor, main_grad: torch.Tensor) -> None:
+        if grad.dtype == main_grad.dtype:
+            main_grad.addmm_(grad.t(), given)
+        else:
+            main_grad.add_(grad.t() @ given)
+
+    wgrad_gemm_accum_fp16 = wgrad_gemm_accum_fp32
+
+
+def add_gradients_in_place(model: torch.nn.Module) -> None:
+    """Let matrices of a model that has its gradient buffers (that data parallelism holds) add to them directly."""
+    layers: Any = importlib.import_module("megatron.core.tensor_parallel.layers")
+    if not layers._grad_accum_fusion_available:  # tensor_parallel/layers.py:49, 680
+        layers.fused_weight_gradient_mlp_cuda = _GradientProducts
+    for module in model.modules():
+        if hasattr(module, "gradient_accumulation_fusion"):
+            module.gradient_accumulation_fusion = True  # type: ignore[assignment]
 
 
 def fuse_adam(optimizer: Any) -> None:
