@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from bunbuku_contracts import Artifact, BunbukuError, Checkpoint, Tokenizer, Tokens, read_sections
+from bunbuku_contracts import Artifact, BunbukuError, Checkpoint, Tokenizer, Tokens, Unfinished, read_sections
 from bunbuku_pretrain import TrainRun, train
 from bunbuku_pretrain.launching import Elastic
 from bunbuku_pretrain.observations import Event, read
@@ -144,3 +144,31 @@ def test_twenty_kills_at_any_moment_end_in_the_same_bytes(
     made = train(out, tiny.dense, tokens, tokenizer, run=settings)
     assert kills >= 10
     assert made.content == dense.content
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"ranks": 2, "tensor_parallel": 2}),
+        ({"ranks": 2, "pipeline_parallel": 2}, {}),
+        ({"ranks": 2, "distributed_optimizer": True}, {"distributed_optimizer": True}),
+    ],
+    ids=["tensor 1 to 2", "pipeline 2 to 1", "data 2 to 1"],
+)
+def test_a_state_goes_on_under_another_layout(
+    tmp_path: Path,
+    tokens: Artifact[Tokens],
+    tokenizer: Artifact[Tokenizer],
+    tiny: SimpleNamespace,
+    before: dict,
+    after: dict,
+) -> None:
+    """The loss after the change is that of a run without one: weights and moments came over."""
+    config = tiny.config(steps=3)
+    run = TrainRun(micro_batch_sequences=4, **before)
+    for name in ("same", "other"):
+        with pytest.raises(Unfinished, match="after step 1 of 3"):
+            train(tmp_path / name, config, tokens, tokenizer, run=run.model_copy(update={"time_limit_seconds": 0.01}))
+    same = train(tmp_path / "same", config, tokens, tokenizer, run=run)
+    other = train(tmp_path / "other", config, tokens, tokenizer, run=TrainRun(micro_batch_sequences=4, **after))
+    assert max(abs(a - b) for a, b in zip(curve(same), curve(other), strict=True)) < 2e-6
