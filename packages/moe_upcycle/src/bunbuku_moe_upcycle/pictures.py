@@ -44,7 +44,10 @@ def heat_maps(path: Path, title: str, rows: Mapping[str, Mapping[int, Matrix]], 
 def panels(path: Path, x_label: str, lines: Mapping[str, Mapping[str, Line]], *, whole: bool = False) -> None:
     """Draw panels side by side, named by their y axis, with the same named lines in each; `whole` where x counts."""
     with mpl.rc_context(_style()):
-        figure = Figure(figsize=(1.0 + 4.0 * len(lines), 3.9), layout="constrained")
+        names = list(dict.fromkeys(name for curves in lines.values() for name in curves))
+        width = max(7.2, 1.0 + 4.0 * len(lines))
+        columns = max(1, min(len(names), int(9.5 * width / (max(map(len, names)) + 8))))
+        figure = Figure(figsize=(width, 3.7 + 0.24 * -(-len(names) // columns)), layout="constrained")
         axes: list[Axes] = list(figure.subplots(1, len(lines), squeeze=False)[0])
         for axis, (label, curves) in zip(axes, lines.items(), strict=True):
             for marker, (name, points) in zip(_markers(len(curves)), curves.items(), strict=True):
@@ -55,9 +58,8 @@ def panels(path: Path, x_label: str, lines: Mapping[str, Mapping[str, Line]], *,
                 axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             axis.ticklabel_format(axis="y", useOffset=False)
             axis.grid(alpha=0.3)
-        names, handles = {}, axes[0].get_legend_handles_labels()
-        names = dict(zip(handles[1], handles[0], strict=True))
-        figure.legend(names.values(), names.keys(), loc="outside lower center", ncols=min(6, len(names)), frameon=False)
+        shown = dict(pair for axis in axes for pair in zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+        figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=columns, frameon=False)
         _save(figure, path)
 
 
