@@ -305,3 +305,29 @@ def models(place, tokenizer) -> dict[str, Artifact[Checkpoint]]:
 @pytest.fixture(scope="session")
 def items(place, corpus) -> Artifact[Dialogues]:
     return ask(place("items"), Nothing(), corpus)
+
+
+@pytest.fixture
+def talk():
+    """A model that answers by a function of prompt and seed, behind a server of its own: the run settings to ask it."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    from bunbuku_eval import EvalRun
+    from bunbuku_inference import OpenAIEngine
+
+    spec = spec_from_file_location("server", Path(__file__).with_name("server.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    servers = []
+
+    def start(says, **settings) -> EvalRun:
+        server = module.Talker(says)
+        servers.append(server)
+        chosen = {"attempts": 1, "first_wait_seconds": 0.0} | settings
+        return EvalRun(engine=OpenAIEngine(base_url=server.url, served_model="talker", **chosen))
+
+    yield start
+    for server in servers:
+        server.__exit__(None, None, None)

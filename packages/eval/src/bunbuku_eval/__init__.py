@@ -5,6 +5,7 @@ Every measurement is a stage that ends in a report artifact: its numbers in the 
 package or any other, into a single HTML page.
 """
 
+from bunbuku_eval.answers import mark
 from bunbuku_eval.bits import bits_per_byte
 from bunbuku_eval.documents import Document, Sample
 from bunbuku_eval.intervals import Interval, bootstrap_ratio, wilson
@@ -13,29 +14,42 @@ from bunbuku_eval.prompts import Prompt
 from bunbuku_eval.run import EvalRun
 from bunbuku_eval.stages.baseline import BaselineConfig, baseline
 from bunbuku_eval.stages.choice import ChoiceConfig, choice
+from bunbuku_eval.stages.compare import CompareConfig, compare
 from bunbuku_eval.stages.generate import GenerateConfig, generate
 from bunbuku_eval.stages.perplexity import PerplexityConfig, perplexity
 from bunbuku_eval.stages.report import ReportConfig, report
+from bunbuku_eval.stages.score import ScoreConfig, score
+from bunbuku_eval.tasks import Hub, Phrasing, Question, Questions, Task
 
 __all__ = [
     "BaselineConfig",
     "BigramCounts",
     "ChoiceConfig",
+    "CompareConfig",
     "Document",
     "EvalRun",
     "GenerateConfig",
+    "Hub",
     "Interval",
     "KneserNeyBigram",
     "PerplexityConfig",
+    "Phrasing",
     "Prompt",
+    "Question",
+    "Questions",
     "ReportConfig",
     "Sample",
+    "ScoreConfig",
+    "Task",
     "baseline",
     "bits_per_byte",
     "bootstrap_ratio",
     "choice",
+    "compare",
     "generate",
+    "mark",
     "perplexity",
     "report",
+    "score",
     "wilson",
 ]

@@ -2,8 +2,10 @@ from bunbuku_contracts.cli import stage_cli
 
 from bunbuku_eval.stages.baseline import baseline
 from bunbuku_eval.stages.choice import choice
+from bunbuku_eval.stages.compare import compare
 from bunbuku_eval.stages.generate import generate
 from bunbuku_eval.stages.perplexity import perplexity
 from bunbuku_eval.stages.report import report
+from bunbuku_eval.stages.score import score
 
-main = stage_cli(perplexity, baseline, choice, generate, report)
+main = stage_cli(perplexity, baseline, choice, generate, score, compare, report)

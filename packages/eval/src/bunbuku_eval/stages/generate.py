@@ -85,7 +85,7 @@ class Sample(NamedTuple):
         return flags(self.answer.text, japanese=self.prompt.japanese)
 
 
-@stage("eval.generate", revision=1, bitwise=False)
+@stage("eval.generate", revision=2, bitwise=False)
 def generate(
     draft: Draft,
     config: GenerateConfig,
@@ -127,7 +127,7 @@ def _publish(draft: Draft, config: GenerateConfig, found: Sequence[Sample], *, m
             (model, round(draft.metrics[f"flagged.{model}"], 3), round(draft.metrics[f"ended.{model}"], 3))
             for model in models
         ),
-        caption="Share of texts with a flag (empty, loop, not Japanese), and of those the model ended itself",
+        caption="Share of texts with a flag (empty, loop, garbled, not Japanese), and of those the model ended itself",
     )
     section = Section(
         title="The same prompts to every model",

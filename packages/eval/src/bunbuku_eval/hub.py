@@ -1,0 +1,26 @@
+"""Files of data sets on the Hugging Face hub, fetched when a stage asks for them and at no other time."""
+
+from pathlib import Path
+
+from bunbuku_contracts import BunbukuError
+
+from bunbuku_eval.tasks.task import Hub
+
+
+def fetched(hub: Hub) -> Path:
+    """The file on this machine, from the hub's cache if it is there.
+
+    Raises:
+        BunbukuError: It cannot be had.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(hub.repository, hub.file, repo_type="dataset", revision=hub.revision))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        said = str(error).strip().split("\n")[0]
+        raise BunbukuError(
+            f"{hub.file!r} of {hub.repository!r} at {hub.revision[:7]} cannot be fetched: {said}",
+            hint="check the names, and the way to the network; or put the file into the folder given as --data",
+        ) from error
