@@ -34,6 +34,7 @@ class DenseConfig(Config):
     """A Llama whose weights are large for its size, so that every part of it moves the logits."""
 
     layers: int = 3
+    ffn: int = FFN
     head_size: int = 4
     deviation: float = 0.1
     seed: int = 0
@@ -68,9 +69,9 @@ class DenseConfig(Config):
                 f"{at}.self_attn.k_proj.weight": (kv, hidden),
                 f"{at}.self_attn.v_proj.weight": (kv, hidden),
                 f"{at}.self_attn.o_proj.weight": (hidden, hidden),
-                f"{at}.mlp.gate_proj.weight": (FFN, hidden),
-                f"{at}.mlp.up_proj.weight": (FFN, hidden),
-                f"{at}.mlp.down_proj.weight": (hidden, FFN),
+                f"{at}.mlp.gate_proj.weight": (self.ffn, hidden),
+                f"{at}.mlp.up_proj.weight": (self.ffn, hidden),
+                f"{at}.mlp.down_proj.weight": (hidden, self.ffn),
                 f"{at}.input_layernorm.weight": (hidden,),
                 f"{at}.post_attention_layernorm.weight": (hidden,),
             }
@@ -104,7 +105,7 @@ def make_dense(draft: Draft, config: DenseConfig) -> Checkpoint:
         "model_type": "llama",
         "vocab_size": VOCABULARY,
         "hidden_size": config.hidden,
-        "intermediate_size": FFN,
+        "intermediate_size": config.ffn,
         "num_hidden_layers": config.layers,
         "num_attention_heads": HEADS,
         "num_key_value_heads": KV_HEADS,
@@ -121,7 +122,7 @@ def make_dense(draft: Draft, config: DenseConfig) -> Checkpoint:
     architecture = Architecture(
         layers=config.layers,
         hidden_size=config.hidden,
-        ffn_size=FFN,
+        ffn_size=config.ffn,
         heads=HEADS,
         kv_heads=KV_HEADS,
         vocab_size=VOCABULARY,
