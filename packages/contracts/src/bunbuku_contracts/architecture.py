@@ -26,7 +26,7 @@ class RouterNormalization(Frozen):
 
 
 class Experts(Frozen):
-    """A mixture of experts in place of every feed-forward network; each expert is as wide as the dense one was."""
+    """A mixture of experts in place of every feed-forward network; each expert is `ffn_size` wide."""
 
     count: Annotated[int, Field(ge=2)]
     active: PositiveInt
