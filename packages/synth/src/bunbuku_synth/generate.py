@@ -60,7 +60,7 @@ class Made:
 
     def add(self, task: Task, candidates: Iterable[Item], tally: Counter[str]) -> None:
         """Take in what a task wants of its candidates, and count what became of the rest."""
-        items = select(candidates, task.count, seen=self.seen, tally=tally)
+        items = select(candidates, task.count, seen=self.seen, tally=tally, spread=task.spreads)
         self.items += items
         self.count(f"items.{task.type}", len(items))
         self.count(f"missing.{task.type}", task.count - len(items))

@@ -5,8 +5,14 @@ from typing import Annotated
 from pydantic import Field
 
 from bunbuku_synth.tasks.arithmetic import Arithmetic
+from bunbuku_synth.tasks.classification import Classification
 from bunbuku_synth.tasks.cloze import Cloze
+from bunbuku_synth.tasks.code import Code
+from bunbuku_synth.tasks.entailment import Entailment
+from bunbuku_synth.tasks.extraction import Extraction
 from bunbuku_synth.tasks.instruct import Instruct
+from bunbuku_synth.tasks.logic import Logic
+from bunbuku_synth.tasks.mathematics import Mathematics
 from bunbuku_synth.tasks.multiple_choice import MultipleChoice
 from bunbuku_synth.tasks.question_answer import QuestionAnswer
 from bunbuku_synth.tasks.rephrase import Rephrase
@@ -14,15 +20,34 @@ from bunbuku_synth.tasks.rewrite import Rewrite
 from bunbuku_synth.tasks.translate import Translate
 
 AnyTask = Annotated[
-    Translate | Cloze | MultipleChoice | Arithmetic | Rewrite | QuestionAnswer | Rephrase | Instruct,
+    Translate
+    | Cloze
+    | MultipleChoice
+    | Arithmetic
+    | Entailment
+    | Extraction
+    | Classification
+    | Mathematics
+    | Logic
+    | Code
+    | Rewrite
+    | QuestionAnswer
+    | Rephrase
+    | Instruct,
     Field(discriminator="type"),
 ]
 
 __all__ = [
     "AnyTask",
     "Arithmetic",
+    "Classification",
     "Cloze",
+    "Code",
+    "Entailment",
+    "Extraction",
     "Instruct",
+    "Logic",
+    "Mathematics",
     "MultipleChoice",
     "QuestionAnswer",
     "Rephrase",

@@ -6,7 +6,7 @@ A rule task yields candidates in the order of their draw, as many as it can; `se
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from bunbuku_contracts import Config
 from pydantic import PositiveInt
@@ -25,6 +25,8 @@ class Task(Config, ABC):
     """A `Literal` in each: its name in TOML, in items and in metrics."""
     count: PositiveInt
     """How many items to make."""
+    spreads: ClassVar[bool] = True
+    """Whether right choices are to be spread over their places; not where they are so by how the items are drawn."""
 
 
 class RuleTask(Task, ABC):
@@ -74,10 +76,13 @@ class Places:
         return sum(taken > share for taken in self._taken.values())
 
 
-def select(candidates: Iterable[Item], count: int, *, seen: set[str], tally: Counter[str]) -> list[Item]:
+def select(
+    candidates: Iterable[Item], count: int, *, seen: set[str], tally: Counter[str], spread: bool = True
+) -> list[Item]:
     """The first `count` candidates whose question was not seen before, in the order of their ids.
 
-    Where they have choices, the right ones are spread evenly: between two places the counts differ by one at most.
+    Where they have choices and `spread` is wanted, the right ones are spread evenly: between two places the counts differ
+    by one at most.
     """
     taken: list[Item] = []
     places = Places(count)
@@ -87,7 +92,7 @@ def select(candidates: Iterable[Item], count: int, *, seen: set[str], tally: Cou
         question = "\n".join(normalized(turn.content) for turn in item.prompt)
         if question in seen:
             tally["duplicate"] += 1
-        elif item.choices and item.answer is not None and not places.take(item.answer, len(item.choices)):
+        elif spread and item.choices and item.answer is not None and not places.take(item.answer, len(item.choices)):
             tally["place_is_full"] += 1
         else:
             seen.add(question)
