@@ -101,8 +101,6 @@ def _facts(story: Story) -> Iterator[str]:
         yield f"{short(float(f'{rate:.3g}'))} tokens/s"
         if (mfu := story.mfu(rate)) is not None:
             yield f"MFU {mfu:.1%}"
-        if (left := story.seconds_left) is not None:
-            yield f"{duration(left)} left"
     if story.statistics:
         yield f"{story.statistics[-1].memory_bytes / 2**30:.1f} GiB"
 
