@@ -4,5 +4,6 @@ from bunbuku_contracts.cli import stage_cli
 
 from bunbuku_synth.generate import generate
 from bunbuku_synth.prefer import prefer
+from bunbuku_synth.screen import screen
 
-main = stage_cli(generate, prefer)
+main = stage_cli(generate, screen, prefer)
