@@ -125,6 +125,8 @@ class LayerMixture(Config):
     """Tokens of each expert, over an even share."""
     entropy: float
     max1_max2: float
+    coefficient: float | None = None
+    """Of the load-balancing loss in the next step, where it is adaptive."""
 
 
 class Mixture(Config):

@@ -9,6 +9,7 @@ from bunbuku_contracts import Architecture, BunbukuError, Config, RunSettings
 from bunbuku_contracts.launch import Local
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from bunbuku_pretrain.balancing import AdaptiveBalance
 from bunbuku_pretrain.launching import AnyLauncher, Elastic
 from bunbuku_pretrain.observations import Watch
 from bunbuku_pretrain.phases import Phase, RampUp
@@ -94,6 +95,8 @@ class TrainConfig(Config):
     """Numbers that are computed with; see `bunbuku_pretrain.precision`."""
     z_loss: NonNegativeFloat = 0.0
     """Coefficient of the squared logarithm of the softmax's denominator, 1e-4 where it is used. No loss shows it."""
+    adaptive_balance: AdaptiveBalance | None = None
+    """Lets each layer of a mixture have its own coefficient of the load-balancing loss, which follows the load."""
     validation_interval_steps: PositiveInt = 100
     """Steps between two measurements of the validation loss; it is also measured before the first and after the last."""
     validation_tokens: PositiveInt | None = None
@@ -228,6 +231,11 @@ def check_layout(course: "Course", settings: TrainRun, architecture: Architectur
         raise BunbukuError(
             f"`tensor_parallel` is {settings.tensor_parallel} and `sequence_parallel` is off, and the model is a mixture",
             hint="leave `sequence_parallel` on: Megatron's mixtures need it (transformer/moe/moe_layer.py:630)",
+        )
+    if course.config.adaptive_balance and not (architecture.experts and architecture.experts.aux_loss_coefficient):
+        raise BunbukuError(
+            "`adaptive_balance` is given, and the model has no experts or its `aux_loss_coefficient` is 0",
+            hint="leave it out, or upcycle with a coefficient to begin with",
         )
     together = settings.data_parallel * settings.micro_batch_sequences
     experts = architecture.experts.count if architecture.experts else settings.expert_parallel

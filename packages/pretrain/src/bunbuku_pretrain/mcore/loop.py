@@ -81,7 +81,7 @@ class Trainer:
             checkpoint.load(job.start.folder, model=model, optimizer=kept)
         self.statistics = StatisticsMeter(model, self.optimizer, job, runtime)
         self.writer = Writer(job, runtime)
-        self.mixture = MixtureMeter.of(model, job.architecture, runtime)
+        self.mixture = MixtureMeter.of(model, job.architecture, runtime, self.config.adaptive_balance)
         self.feed = Feed(job, runtime)
         self.forward_backward: Callable[..., list[dict[str, torch.Tensor]]] = get_forward_backward_func()
 
@@ -125,6 +125,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.statistics.begin(self.step)
+        if self.mixture:
+            self.mixture.steer(self.step, self.job.scratch)
         self.model.train()
         self.model.zero_grad_buffer()
         self.optimizer.zero_grad()
@@ -221,7 +223,7 @@ class Trainer:
         count = self.feed.micro_batches(step)
         nats, counted = self._sums(self._run(self.feed.training(step), count, step.sequence_length, forward_only=True))
         if self.mixture:
-            self.mixture.read()  # what the routers saw belongs to no step
+            self.mixture.forget()  # what the routers saw belongs to no step
         return nats / counted
 
     def _turn_to(self, step: Step, *, enter: bool = True) -> None:

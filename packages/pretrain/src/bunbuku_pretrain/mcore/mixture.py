@@ -4,12 +4,14 @@ Shapes: L layers, E experts, N numbers that a router sums up.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import torch
 from bunbuku_contracts import Architecture
 
-from bunbuku_pretrain.job import LayerMixture, Mixture
+from bunbuku_pretrain.balancing import AdaptiveBalance
+from bunbuku_pretrain.job import LayerMixture, Mixture, read_history
 from bunbuku_pretrain.mcore.router import Router, RouterMeter
 from bunbuku_pretrain.mcore.runtime import Runtime
 
@@ -17,36 +19,79 @@ DEAD = 0.01
 """An expert with less than this share of an even load is called dead."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class MixtureMeter:
-    """The routers of a mixture, and where their layers stand."""
+    """The routers of a mixture, where their layers stand, and how hard each is pressed to share the load."""
 
     routers: tuple[Router, ...]
-    layers: int
-    experts: int
+    architecture: Architecture
     runtime: Runtime
+    adaptive: AdaptiveBalance | None
+    coefficients: list[float]
+    """Of every layer in the step to come, where they are adaptive."""
+    steered: int = -1
+    """The step that they are for."""
 
     @classmethod
-    def of(cls, model: torch.nn.Module, architecture: Architecture, runtime: Runtime) -> Self | None:
+    def of(
+        cls,
+        model: torch.nn.Module,
+        architecture: Architecture,
+        runtime: Runtime,
+        adaptive: AdaptiveBalance | None = None,
+    ) -> Self | None:
         """The meter of a mixture, `None` for a dense model."""
         if architecture.experts is None:
             return None
         routers = tuple(module for module in model.modules() if isinstance(module, Router))
-        return cls(routers, architecture.layers, architecture.experts.count, runtime)
+        return cls(
+            routers, architecture, runtime, adaptive, [architecture.experts.aux_loss_coefficient] * architecture.layers
+        )
+
+    def steer(self, step: int, scratch: Path) -> None:
+        """Give every router its coefficient for this step; a run that went on or turned back finds it in the history."""
+        if self.adaptive is None:
+            return
+        if self.steered != step:
+            self._recall(step, scratch)
+        for router in self.routers:
+            assert router.layer_number is not None
+            router.coefficient = self.coefficients[router.layer_number - 1]
+        self.steered = step + 1
+
+    def _recall(self, step: int, scratch: Path) -> None:
+        assert self.architecture.experts is not None
+        self.coefficients = [self.architecture.experts.aux_loss_coefficient] * self.architecture.layers
+        for record in reversed(read_history(scratch)):
+            if record.step < step and record.mixture is not None:
+                kept = [layer.coefficient for layer in record.mixture.layers]
+                self.coefficients = [one for one in kept if one is not None]
+                return
+
+    def forget(self) -> None:
+        """Drop what was measured since the last reading."""
+        for router in self.routers:
+            router.meter = None
 
     def read(self) -> Mixture:
         """What was measured since the last reading. Every rank must ask."""
-        sums_LN = torch.zeros(self.layers, self.experts + 5, dtype=torch.float64, device=self.runtime.device)
+        assert self.architecture.experts is not None
+        experts = self.architecture.experts.count
+        sums_LN = torch.zeros(self.architecture.layers, experts + 5, dtype=torch.float64, device=self.runtime.device)
         for router in self.routers:
-            meter = router.meter or RouterMeter.zero(self.experts, self.runtime.device)
+            meter = router.meter or RouterMeter.zero(experts, self.runtime.device)
             assert router.layer_number is not None
             sums_LN[router.layer_number - 1] = meter.sums
-            router.meter = None
+        self.forget()
         sums_LN = self.runtime.total(sums_LN)
-        tokens_LE = sums_LN[:, : self.experts]
+        tokens_LE = sums_LN[:, :experts]
         load_LE = tokens_LE / tokens_LE.mean(dim=1, keepdim=True)
-        balance_L, z_loss_L, entropy_L, lead_L = (sums_LN[:, self.experts : -1] / sums_LN[:, -1:]).T
-        layers = zip(load_LE.tolist(), entropy_L.tolist(), lead_L.exp().tolist(), strict=True)
+        balance_L, z_loss_L, entropy_L, lead_L = (sums_LN[:, experts:-1] / sums_LN[:, -1:]).T
+        if self.adaptive is not None:
+            pairs = zip(self.coefficients, load_LE.tolist(), strict=True)
+            self.coefficients = [self.adaptive.after(coefficient, load) for coefficient, load in pairs]
+        following = self.coefficients if self.adaptive is not None else [None] * len(load_LE)
+        layers = zip(load_LE.tolist(), entropy_L.tolist(), lead_L.exp().tolist(), following, strict=True)
         return Mixture(
             balance=balance_L.mean().item(),
             z_loss=z_loss_L.mean().item(),
@@ -54,11 +99,14 @@ class MixtureMeter:
             most_load=load_LE.max().item(),
             entropy=entropy_L.mean().item(),
             max1_max2=lead_L.exp().mean().item(),
-            dead=(load_LE < DEAD).sum().item(),
+            dead=int((load_LE < DEAD).sum()),
             layers=tuple(
                 LayerMixture(
-                    load=tuple(round(one, 4) for one in load), entropy=round(entropy, 4), max1_max2=round(ratio, 4)
+                    load=tuple(round(one, 4) for one in load),
+                    entropy=round(entropy, 4),
+                    max1_max2=round(ratio, 4),
+                    coefficient=coefficient,
                 )
-                for load, entropy, ratio in layers
+                for load, entropy, ratio, coefficient in layers
             ),
         )

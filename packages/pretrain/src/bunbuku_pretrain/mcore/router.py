@@ -54,10 +54,16 @@ class Router(TopKRouter):
     """
 
     normalization: RouterNormalization | None = None
+    coefficient: float | None = None
+    """Of this layer's load-balancing loss, where it is adaptive."""
 
     def __init__(self, config: Any, pg_collection: Any = None, is_mtp_layer: bool = False) -> None:
         super().__init__(config=config, pg_collection=pg_collection, is_mtp_layer=is_mtp_layer)
         self.meter: RouterMeter | None = None
+
+    def get_aux_loss_coeff(self, aux_loss_type: str) -> float:
+        usual = super().get_aux_loss_coeff(aux_loss_type)
+        return usual if self.coefficient is None or not usual else self.coefficient
 
     def gating(self, input: torch.Tensor) -> torch.Tensor:
         raw_TE = super().gating(input)
