@@ -34,35 +34,36 @@ class _RMSNorm(Function):
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:  # type: ignore[override]
         x, weight, scale = ctx.saved_tensors
-        normal = x.to(scale.dtype) * scale
-        grad = grad.to(scale.dtype)
-        weighted = normal * grad
-        grad_weight = weighted.flatten(0, -2).sum(dim=0).to(weight.dtype)
-        share = weighted.mul_(weight).mean(dim=-1, keepdim=True)
-        grad_x = torch.mul(grad, weight).sub_(normal.mul_(share)).mul_(scale)
-        return grad_x.to(x.dtype), grad_weight, None
+        wide, grad, heavy = (tensor.to(scale.dtype) for tensor in (x, grad, weight))
+        # With p = grad * x both sums are matrix-vector products: over the width for x, over tokens for the weight.
+        products_NM = (grad * wide).view(-1, x.shape[-1])
+        grad_weight = scale.view(-1) @ products_NM
+        share = (products_NM @ heavy).view(scale.shape) * scale.square() / x.shape[-1]
+        grad_x = torch.mul(grad, heavy).addcmul_(wide, share, value=-1).mul_(scale)
+        return grad_x.to(x.dtype), grad_weight.to(weight.dtype), None
 
 
 def swiglu(x__2F: torch.Tensor) -> torch.Tensor:
-    """SiLU of the first half times the second, Shazeer 2020 (arXiv:2002.05202) eq. 6. Keeps its input and no more."""
+    """SiLU of the first half times the second, Shazeer 2020 (arXiv:2002.05202) eq. 6."""
     return _SwiGLU.apply(x__2F)
 
 
 class _SwiGLU(Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(x)
         gate, up = x.chunk(2, dim=-1)
-        return torch.nn.functional.silu(gate).mul_(up)
+        opened = torch.nn.functional.silu(gate)
+        ctx.save_for_backward(x, opened)
+        return opened * up
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        (x,) = ctx.saved_tensors
+        x, opened = ctx.saved_tensors
         gate, up = x.chunk(2, dim=-1)
         out = torch.empty_like(x)
         grad_gate, grad_up = out.chunk(2, dim=-1)
-        torch.mul(torch.nn.functional.silu(gate), grad, out=grad_up)
+        torch.mul(opened, grad, out=grad_up)
         torch.ops.aten.silu_backward.grad_input(grad * up, gate, grad_input=grad_gate)
         return out
 

@@ -14,7 +14,8 @@ Anywhere:
 
 4. saving collects its results in this process, without the server process that Megatron would spawn for them,
 5. the distributed optimizer resumes rightly where torch's own AdamW does the work (three defects),
-6. gradients of matrices are added into their buffer by the product that makes them, without Apex.
+6. gradients of matrices are added into their buffer by the product that makes them, and clipped where they lie, without
+   Apex.
 """
 
 import contextlib
@@ -43,6 +44,7 @@ def install() -> None:
         _dispatch_on_cpu()
     _collect_results_here()
     _repair_distributed_optimizer()
+    _clip_in_place()
 
 
 # 1. Functions of torch.cuda -------------------------------------------------------------------------------------------
@@ -176,6 +178,19 @@ class _GradientProducts:
             main_grad.add_(grad.t() @ given)
 
     wgrad_gemm_accum_fp16 = wgrad_gemm_accum_fp32
+
+
+def _clip_in_place() -> None:
+    """Scale in one pass. Megatron's stand-in for Apex's kernel makes a copy and copies it back, utils.py:1337."""
+    clipping: Any = importlib.import_module("megatron.core.optimizer.clip_grads")
+    ours: Any = importlib.import_module("megatron.core.utils").local_multi_tensor_scale
+    if clipping.multi_tensor_scale_impl is ours:
+        clipping.multi_tensor_scale_impl = _scale
+
+
+def _scale(_chunk: int, _overflow: Any, tensors: list[list[torch.Tensor]], factor: float) -> None:
+    for source, target in zip(*tensors, strict=True):
+        torch.mul(source, factor, out=target)
 
 
 def add_gradients_in_place(model: torch.nn.Module) -> None:
