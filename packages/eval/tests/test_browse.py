@@ -33,7 +33,7 @@ def row(**changes) -> dict:
 def test_data_in_the_page_is_the_data_and_no_markup(text) -> None:
     written = as_json({"text": text})
     assert not set("<>&") & set(written)
-    assert json.loads(written) == {"text": text.encode("utf-8", "backslashreplace").decode()}
+    assert json.loads(written) == {"text": re.sub("[\ud800-\udfff]", "\ufffd", text)}
 
 
 @pytest.mark.parametrize("text", HOSTILE)

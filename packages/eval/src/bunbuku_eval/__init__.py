@@ -11,15 +11,18 @@ from bunbuku_eval.documents import Document, Sample
 from bunbuku_eval.intervals import Interval, bootstrap_ratio, wilson
 from bunbuku_eval.kneser_ney import BigramCounts, KneserNeyBigram
 from bunbuku_eval.prompts import Prompt
+from bunbuku_eval.ratings import Rating, Ratings, bradley_terry, rate
 from bunbuku_eval.run import EvalRun
 from bunbuku_eval.stages.baseline import BaselineConfig, baseline
 from bunbuku_eval.stages.choice import ChoiceConfig, choice
 from bunbuku_eval.stages.compare import CompareConfig, compare
 from bunbuku_eval.stages.generate import GenerateConfig, generate
 from bunbuku_eval.stages.perplexity import PerplexityConfig, perplexity
+from bunbuku_eval.stages.rate import RateConfig, rate_votes
 from bunbuku_eval.stages.report import ReportConfig, report
 from bunbuku_eval.stages.score import ScoreConfig, score
 from bunbuku_eval.tasks import Hub, Phrasing, Question, Questions, Task
+from bunbuku_eval.votes import Votes, one_sided, read_votes
 
 __all__ = [
     "BaselineConfig",
@@ -37,18 +40,27 @@ __all__ = [
     "Prompt",
     "Question",
     "Questions",
+    "RateConfig",
+    "Rating",
+    "Ratings",
     "ReportConfig",
     "Sample",
     "ScoreConfig",
     "Task",
+    "Votes",
     "baseline",
     "bits_per_byte",
     "bootstrap_ratio",
+    "bradley_terry",
     "choice",
     "compare",
     "generate",
     "mark",
+    "one_sided",
     "perplexity",
+    "rate",
+    "rate_votes",
+    "read_votes",
     "report",
     "score",
     "wilson",

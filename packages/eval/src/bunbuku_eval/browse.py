@@ -7,6 +7,7 @@ text, and the page's content-security policy names that script by its hash, so t
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -14,6 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 FILTERS = ("model", "task", "mode", "style", "phrasing")
 SHOWN = (
     *FILTERS,
@@ -44,7 +46,8 @@ def as_json(value: object) -> str:
     """
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     escapes = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-    return text.translate(str.maketrans(escapes)).encode("utf-8", "backslashreplace").decode("utf-8")
+    # Half a surrogate pair is no text: browsers have been seen to end over it.
+    return _SURROGATE.sub("\ufffd", text.translate(str.maketrans(escapes)))
 
 
 def _digest(script: str) -> str:
