@@ -48,6 +48,8 @@ class Scribe(ThreadingHTTPServer):
         """By model."""
         self.seen: list[dict[str, Any]] = []
         self.delay_seconds = delay_seconds
+        self.answers: dict[str, str] = {}
+        """What to say to a question that has one of these in it; half of the time."""
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def __exit__(self, *args: Any) -> None:
@@ -74,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.asked[body["model"]] += 1
         self.server.seen.append(body)
         time.sleep(self.server.delay_seconds)
-        text = write(body)
+        text = write(body, self.server.answers)
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         asked = sum(len(turn["content"]) for turn in body["messages"])
         usage = {"prompt_tokens": asked, "completion_tokens": len(text), "total_tokens": asked + len(text)}
@@ -86,10 +88,32 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-def write(body: dict[str, Any]) -> str:
+def write(body: dict[str, Any], answers: dict[str, str]) -> str:
     """A reply to a request, always the same one."""
     asked = body["messages"][-1]["content"]
     digest = hashlib.sha256(json.dumps([body["messages"], body["seed"]], ensure_ascii=False).encode()).digest()
+    if found := re.search(r"答えA:\n(.*?)\n\n答えB:\n(.*?)\n\n理由", asked, re.DOTALL):
+        return _judged(body["model"], found[1], found[2])
+    if right := next((answer for question, answer in answers.items() if question in asked), None):
+        return right if digest[0] % 2 else f"{prose(digest, 2)}\n答え: 一億"
+    if "答え: 」に続けて" in asked:
+        alike = hashlib.sha256(asked.encode()).digest()[0]
+        return f"{prose(digest, 2)}\n答え: {alike if digest[0] % 4 else digest[1]}"
+    if "「勝者: 賛成側」" in asked:
+        return f"{prose(digest, 2)}\n{'勝者: 反対側' if digest[0] % 2 else '勝者: 賛成側'}"
+    if found := re.search(r"「(.+?)」と「(.+?)」を必ずこの表記で", asked):
+        return f"{found[1]}は{found[2]}と関わりがあります。{prose(digest, 2)}" if digest[0] % 4 else prose(digest, 2)
+    return _other(body, asked, digest)
+
+
+def _judged(model: str, a: str, b: str) -> str:
+    """By length; or, where both are of about the same, whatever comes first, or nothing."""
+    if model == "longest" or abs(len(a) - len(b)) > 4:
+        return "理由です。" + ("[[A]]" if (len(a), a) > (len(b), b) else "[[B]]")
+    return "最初の方が良い。[[A]]" if (len(a) + len(b)) % 2 else "[[A]]も[[B]]も良い。"
+
+
+def _other(body: dict[str, Any], asked: str, digest: bytes) -> str:
     if body["model"] == "judge":
         return json.dumps({"reason": "内容を確かめました。", "score": 2 + digest[0] % 4}, ensure_ascii=False)
     if '"chapters"' in asked:
@@ -104,11 +128,11 @@ def write(body: dict[str, Any]) -> str:
         return json.dumps({"exercises": pairs}, ensure_ascii=False)
     if "英語に訳して" in asked:
         return " ".join(
-            f"{['The', 'An', 'One', 'That'][b % 4]} {_LATIN[b % 11]} {_LATIN[b // 11 % 11]} ran." for b in digest
+            f"{['The', 'An', 'One', 'That'][b % 4]} {_LATIN[b % 11]} {_LATIN[b // 11 % 11]} ran." for b in digest[:14]
         )
     if found := re.search(r"(?:元の文章:\n|訳してください。.*\n\n)(.*)", asked, re.DOTALL):
         return retold(found[1], digest)
-    return prose(digest, 4)
+    return prose(digest, 1 + digest[9] % 4)
 
 
 def prose(digest: bytes, sentences: int, start: int = 0) -> str:

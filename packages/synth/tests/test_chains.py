@@ -63,7 +63,7 @@ def dropped(made: Artifact[Dialogues]) -> list[dict[str, Any]]:
 def test_a_chain_ends_in_dialogues_or_in_reasons(tmp_path: Path, corpus: Any, server: Any):
     made = generate(tmp_path / "out", BOTH, corpus, run=running(server))
     items, gone = list(read_items(made)), dropped(made)
-    assert len(items) + len(gone) == 36 and len(items) > 10, Counter(row["reason"] for row in gone)
+    assert len(items) + len(gone) == 36 and len(items) > 5, Counter(row["reason"] for row in gone)
     assert {row["reason"] for row in gone} >= {"judged_low"}
     for item in items:
         assert item.teacher in ("writer+judge", "player+writer+judge") and item.generator == "teacher"

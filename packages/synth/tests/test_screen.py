@@ -91,7 +91,6 @@ def test_real_evaluation_items_are_found_and_clean_passages_pass(what: str):
     }[what]
     items = [ExamItem("real", n, text) for n, text in enumerate(draw.sample(sorted(set(texts)), 300))]
     recall, false = recall_and_false_positives(items, draw.sample(contexts[half + 50 :], 300), draw)
-    print(f"{what}: recall {recall:.3f}, false positives {false:.4f}")
     assert recall >= 0.95 and false <= 0.01, (recall, false)
 
 

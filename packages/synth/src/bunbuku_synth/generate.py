@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from bunbuku_contracts import Artifact, BunbukuError, Checkpoint, Config, Corpus, Dialogues, Draft, stage
+from bunbuku_contracts import Artifact, BunbukuError, Checkpoint, Config, Corpus, Dialogues, Draft, Report, stage
 from bunbuku_inference import Answer, Failure
 from pydantic import Field, PositiveInt
 
@@ -60,7 +60,14 @@ class Made:
 
     def add(self, task: Task, candidates: Iterable[Item], tally: Counter[str]) -> None:
         """Take in what a task wants of its candidates, and count what became of the rest."""
-        items = select(candidates, task.count, seen=self.seen, tally=tally, spread=task.spreads)
+        items = select(
+            candidates,
+            task.count,
+            seen=self.seen,
+            tally=tally,
+            spread=task.spreads,
+            asks_again=task.asks_again,
+        )
         self.items += items
         self.count(f"items.{task.type}", len(items))
         self.count(f"missing.{task.type}", task.count - len(items))
@@ -105,7 +112,9 @@ class Made:
                 self.count(f"{group}.{task.type}{'.' if reason else ''}{reason}", count)
         before = len(self.items)
         self.add(task, outcome.items, tally)
-        kept = sum(outcome.tokens[item.id] for item in self.items[before:])
+        taken = {item.id for item in self.items[before:]}
+        self.dropped += [Dropped(item, "duplicate") for item in outcome.items if item.id not in taken]
+        kept = sum(outcome.tokens[id] for id in taken)
         self.count(f"accepted_tokens.{task.type}", kept)
         self.count("accepted_tokens", kept)
 
@@ -124,6 +133,7 @@ def generate(
     teacher: Artifact[Checkpoint] | None = None,
     teacher_file: Path | None = None,
     teachers: dict[str, Artifact[Checkpoint]] | None = None,
+    coverage: Artifact[Report] | None = None,
     *,
     run: GenerateRun = IN_PROCESS,
 ) -> Dialogues:
@@ -135,7 +145,7 @@ def generate(
     command over the test part makes evaluation items that no training item gives away. Every item says which source,
     template, generator and seed it came from; replies that were turned down are in part `dropped`, with the reason.
     """
-    library = Library(corpus, parallel)
+    library = Library(corpus, parallel, coverage)
     made = Made()
     checkpoints = {**(teachers or {}), **({DEFAULT: teacher} if teacher else {})}
     names = {**config.teachers, **({DEFAULT: config.teacher} if config.teacher else {})}

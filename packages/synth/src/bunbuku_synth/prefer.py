@@ -1,7 +1,7 @@
 """The stage `prefer`: right answers against wrong ones, made by rules and written by a model."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -18,6 +18,7 @@ from bunbuku_contracts import (
 from bunbuku_inference import Answer, Failure, Message, Request, Sampling
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
+from bunbuku_synth.best_of import BestOf, compare
 from bunbuku_synth.contrasts import (
     AnyContrast,
     ArithmeticContrast,
@@ -44,7 +45,7 @@ class ModelSampling(Config):
 class PreferConfig(Config):
     """What to contrast."""
 
-    contrasts: Annotated[tuple[AnyContrast, ...], Field(min_length=1)] = (
+    contrasts: tuple[AnyContrast, ...] = (
         TranslateContrast(),
         ClozeContrast(),
         MultipleChoiceContrast(),
@@ -52,6 +53,10 @@ class PreferConfig(Config):
     )
     """Of type `translate`, `cloze`, `multiple_choice`, `arithmetic`; each says how many wrong answers are made `by_rule`, and
     how many questions are put to the model (`by_model`). Items of other tasks are left alone."""
+    best_of: BestOf | None = None
+    """Answers of teachers to the dialogues' questions, compared by a judge in both orders."""
+    teachers: dict[str, str] = Field(default_factory=dict[str, str])
+    """Of the teachers that `best_of` names: what each is called; its name at the server, if it is served."""
     seed: int = 0
     """Another seed draws other items and other wrong answers."""
     sampling: ModelSampling = ModelSampling()
@@ -92,6 +97,7 @@ def prefer(
     config: PreferConfig,
     dialogues: Artifact[Dialogues],
     model: Artifact[Checkpoint] | None = None,
+    teachers: dict[str, Artifact[Checkpoint]] | None = None,
     *,
     run: PreferRun = IN_PROCESS,
 ) -> Preferences:
@@ -99,8 +105,9 @@ def prefer(
 
     Wrong answers are made by rules (another sentence's translation, another word, another choice, a number close by),
     and written by a model (--model) that is asked the same questions and whose mistakes are taken. The task's checker
-    must call each of them wrong: what might be right, such as a paraphrase, is counted and left out. Every preference
-    says which item it came from and who made the wrong answer.
+    must call each of them wrong: what might be right, such as a paraphrase, is counted and left out. With `best_of`, teachers
+    answer the questions again, and a judge compares their answers, each pair in both orders: what it says of both is taken.
+    Every preference says which item it came from and who made the wrong answer.
     """
     contrasts = {contrast.type: contrast for contrast in config.contrasts}
     if model is None and any(contrast.by_model for contrast in config.contrasts):
@@ -108,21 +115,35 @@ def prefer(
             "the config asks for a model's wrong answers (`by_model`), and no model was given",
             hint="give --model DIR, or leave `by_model` at 0",
         )
-    items: dict[str, list[Item]] = {task: [] for task in contrasts}
-    for item in read_items(dialogues):
-        if item.task in items:
-            items[item.task].append(item)
+    every = list(read_items(dialogues))
+    items = {task: [item for item in every if item.task == task] for task in contrasts}
     made = Contrasted()
     for task, contrast in contrasts.items():
         by_rule(contrast, items[task], made, seed=config.seed)
-    if model and any(contrast.by_model for contrast in config.contrasts):
-        with Faculty(draft, Candidates({}, {"model": model}), run) as faculty:
-            for task, contrast in contrasts.items():
-                asked = _drawn(items[task], contrast.by_model, "model", config.seed)
-                requests = [_request(item, config.sampling) for item in asked]
-                answers = faculty.ask("model", requests, step=f"model.{task}") if requests else []
-                by_model(contrast, asked, answers, made, seed=config.seed, by=f"model:{model.content}")
+    checkpoints = {**(teachers or {}), **({"model": model} if model else {})}
+    with Faculty(draft, Candidates(config.teachers, checkpoints), run) as faculty:
+        if model:
+            _ask_model(faculty, model, config, items, made)
+        if config.best_of:
+            found = compare(every, config.best_of, faculty, seed=config.seed)
+            made.preferences |= {preference.id: preference for preference in found.preferences}
+            made.counts += found.counts
     return _write(draft, config, made)
+
+
+def _ask_model(
+    faculty: Faculty,
+    model: Artifact[Checkpoint],
+    config: PreferConfig,
+    items: Mapping[str, Sequence[Item]],
+    made: Contrasted,
+) -> None:
+    """Put questions to the model, and take its mistakes."""
+    for contrast in config.contrasts:
+        asked = _drawn(items[contrast.type], contrast.by_model, "model", config.seed)
+        requests = [_request(item, config.sampling) for item in asked]
+        answers = faculty.ask("model", requests, step=f"model.{contrast.type}") if requests else []
+        by_model(contrast, asked, answers, made, seed=config.seed, by=f"model:{model.content}")
 
 
 def by_rule(contrast: Contrast, items: Sequence[Item], made: Contrasted, *, seed: int) -> None:
@@ -198,7 +219,7 @@ def _write(draft: Draft, config: PreferConfig, made: Contrasted) -> Preferences:
     if not made.preferences:
         tasks = ", ".join(contrast.type for contrast in config.contrasts)
         raise BunbukuError(
-            f"no item of the tasks {tasks} has a wrong answer to set against it",
+            f"no item of the tasks {tasks or '(none)'} has a wrong answer to set against it",
             hint="do the dialogues hold items of these tasks, several of each template?",
         )
     remove_shards(draft)

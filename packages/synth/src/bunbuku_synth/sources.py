@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Literal
 
 import pyarrow.parquet as pq
-from bunbuku_contracts import Artifact, ArtifactError, BunbukuError, Corpus
+from bunbuku_contracts import Artifact, ArtifactError, BunbukuError, Corpus, Report
 
 from bunbuku_synth.keys import pick
 from bunbuku_synth.language import is_whole, sentences
@@ -59,12 +59,42 @@ class Passage:
         return f"{self.document}#{self.start}-{self.end}"
 
 
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that a model should know, and how many different texts of the corpus say it."""
+
+    id: str
+    subject: str
+    relation: str
+    object: str
+    exposures: int
+
+
 @dataclass(frozen=True)
 class Library:
     """The documents and pairs that items may be made from."""
 
     corpus: Artifact[Corpus]
     parallel: Artifact[Corpus] | None = None
+    coverage: Artifact[Report] | None = None
+    """What `corpus coverage` found: which facts are said how often."""
+
+    def facts(self) -> Iterator[Fact]:
+        """The facts of the coverage audit.
+
+        Raises:
+            BunbukuError: There is no audit, or what was given is none.
+        """
+        if self.coverage is None:
+            raise BunbukuError(
+                "a task writes about facts that are said too rarely, and no audit of them was given",
+                hint="give --coverage DIR, made by `bunbuku-corpus coverage`, or leave the task out",
+            )
+        path = self.coverage.dir / "facts.parquet"
+        if not path.is_file():
+            raise ArtifactError(f"{self.coverage.dir} has no facts.parquet", hint="give what `coverage` made")
+        for row in pq.read_table(path, columns=["id", "subject", "relation", "object", "exposures"]).to_pylist():
+            yield Fact(**row)
 
     def documents(self, language: Language | None = None) -> Iterator[Document]:
         """Every document, or those in one language."""

@@ -8,8 +8,10 @@ from bunbuku_synth.tasks.arithmetic import Arithmetic
 from bunbuku_synth.tasks.classification import Classification
 from bunbuku_synth.tasks.cloze import Cloze
 from bunbuku_synth.tasks.code import Code
+from bunbuku_synth.tasks.debate import Debate
 from bunbuku_synth.tasks.entailment import Entailment
 from bunbuku_synth.tasks.extraction import Extraction
+from bunbuku_synth.tasks.facts import Facts
 from bunbuku_synth.tasks.instruct import Instruct
 from bunbuku_synth.tasks.logic import Logic
 from bunbuku_synth.tasks.mathematics import Mathematics
@@ -17,6 +19,8 @@ from bunbuku_synth.tasks.multiple_choice import MultipleChoice
 from bunbuku_synth.tasks.question_answer import QuestionAnswer
 from bunbuku_synth.tasks.rephrase import Rephrase
 from bunbuku_synth.tasks.rewrite import Rewrite
+from bunbuku_synth.tasks.solve import Solve
+from bunbuku_synth.tasks.textbook import Textbook
 from bunbuku_synth.tasks.translate import Translate
 
 AnyTask = Annotated[
@@ -33,7 +37,11 @@ AnyTask = Annotated[
     | Rewrite
     | QuestionAnswer
     | Rephrase
-    | Instruct,
+    | Instruct
+    | Solve
+    | Textbook
+    | Debate
+    | Facts,
     Field(discriminator="type"),
 ]
 
@@ -43,8 +51,10 @@ __all__ = [
     "Classification",
     "Cloze",
     "Code",
+    "Debate",
     "Entailment",
     "Extraction",
+    "Facts",
     "Instruct",
     "Logic",
     "Mathematics",
@@ -52,5 +62,7 @@ __all__ = [
     "QuestionAnswer",
     "Rephrase",
     "Rewrite",
+    "Solve",
+    "Textbook",
     "Translate",
 ]

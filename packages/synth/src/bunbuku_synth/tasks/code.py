@@ -94,6 +94,22 @@ _TEXT_ENDS = (
 _SAMPLES = ("Banana Bread", "level", "aabbcc  dd", "", "Tanuki and Kitsune", "a", "Never odd or even", "oooh AAA")
 
 
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """A function that is asked for, a program for it, and its tests."""
+
+    template: str
+    question: str
+    function: str
+    source: str
+    inputs: tuple[Any, ...]
+    expected: tuple[Any, ...]
+
+    def passed_by(self, source: str, limits: Limits) -> bool:
+        """Whether a program passes the tests, in the sandbox."""
+        return run_program(source, self.function, [[given] for given in self.inputs], limits).passes(self.expected)
+
+
 class Code(Family):
     """Write a Python function that a text describes."""
 
@@ -104,22 +120,27 @@ class Code(Family):
     limits: Limits = Limits()
 
     def pose(self, dice: Dice, number: int) -> Posed | None:
-        text = bool(dice.number("text", 0, 3) == 0)
+        asked = self.challenge(dice)
+        if not asked.passed_by(asked.source, self.limits):
+            return None
+        return Posed(asked.template, asked.question, f"```python\n{asked.source}```")
+
+    def challenge(self, dice: Dice) -> Challenge:
+        """A drawn problem; its program has not been run yet."""
+        text = dice.number("text", 0, 3) == 0
         stages = self._stages(dice, text=text)
         name = dice.one("function", ("solve", "answer", "compute", "process", "convert"))
         body = "\n".join(f"    {stage.line}" for stage in stages)
-        source = f"def {name}(x):\n{body}\n"
         inputs: list[Any] = dice.some("inputs", _SAMPLES, self.tests) if text else _lists(dice, self.tests)
         expected = [_through(stages, given) for given in inputs]
-        if not run_program(source, name, [[given] for given in inputs], self.limits).passes(expected):
-            return None
         what = "文字列" if text else "整数のリスト"
         said = "、".join(stage.said for stage in stages)
         shown = "\n".join(
             f"{name}({given!r}) → {value!r}" for given, value in zip(inputs[:2], expected[:2], strict=True)
         )
         question = f"{what} x を受け取り、{said}関数 {name} を Python で書いてください。コードだけを書いてください。\n\n例:\n{shown}"
-        return Posed(f"{'text' if text else 'list'}-{len(stages)}@1", question, f"```python\n{source}```")
+        template = f"{'text' if text else 'list'}-{len(stages)}@1"
+        return Challenge(template, question, name, f"def {name}(x):\n{body}\n", tuple(inputs), tuple(expected))
 
     def _stages(self, dice: Dice, *, text: bool) -> list[Stage]:
         count = dice.number("count", 1, self.max_stages)

@@ -27,6 +27,8 @@ class Task(Config, ABC):
     """How many items to make."""
     spreads: ClassVar[bool] = True
     """Whether right choices are to be spread over their places; not where they are so by how the items are drawn."""
+    asks_again: ClassVar[bool] = False
+    """Whether a question may come again with another answer: where many texts about one thing are wanted."""
 
 
 class RuleTask(Task, ABC):
@@ -77,7 +79,13 @@ class Places:
 
 
 def select(
-    candidates: Iterable[Item], count: int, *, seen: set[str], tally: Counter[str], spread: bool = True
+    candidates: Iterable[Item],
+    count: int,
+    *,
+    seen: set[str],
+    tally: Counter[str],
+    spread: bool = True,
+    asks_again: bool = False,
 ) -> list[Item]:
     """The first `count` candidates whose question was not seen before, in the order of their ids.
 
@@ -89,7 +97,7 @@ def select(
     for item in candidates:
         if len(taken) == count:
             break
-        question = "\n".join(normalized(turn.content) for turn in item.prompt)
+        question = "\n".join(normalized(turn.content) for turn in (item.messages if asks_again else item.prompt))
         if question in seen:
             tally["duplicate"] += 1
         elif spread and item.choices and item.answer is not None and not places.take(item.answer, len(item.choices)):

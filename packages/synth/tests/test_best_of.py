@@ -1,0 +1,74 @@
+"""Best of several, with a judge behind a real server that can be fair, taken in by what comes first, or unclear."""
+
+import re
+from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from bunbuku_synth import GenerateConfig, PreferConfig, PreferRun, generate, prefer
+from bunbuku_synth.best_of import BestOf, parse_judgement
+from bunbuku_synth.tasks import Cloze
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def _scribe() -> Any:
+    spec = spec_from_file_location("scribe", Path(__file__).with_name("scribe.py"))
+    assert spec and spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+SCRIBE = _scribe()
+
+
+@pytest.fixture
+def server() -> Iterator[Any]:
+    with SCRIBE.Scribe() as server:
+        yield server
+
+
+def judged(tmp_path: Path, corpus: Any, pairs: Any, server: Any, judge: str, **changes: Any) -> Any:
+    dialogues = generate(tmp_path / "dialogues", GenerateConfig(tasks=(Cloze(count=8),)), corpus, pairs)
+    best_of = BestOf(count=8, answers=3, teachers=("strong", "weak"), judge="judge", **changes)
+    config = PreferConfig(contrasts=(), best_of=best_of, teachers={"strong": "s", "weak": "w", "judge": judge})
+    run = PreferRun(engines={"strong": server.engine("s"), "weak": server.engine("w"), "judge": server.engine(judge)})
+    return prefer(tmp_path / judge, config, dialogues, run=run)
+
+
+def rows(made: Any) -> list[dict[str, Any]]:
+    return [row for file in made.files() for row in pq.read_table(made.path(file)).to_pylist()]
+
+
+def test_the_better_answer_by_both_orders_is_chosen(tmp_path: Path, corpus: Any, pairs_of_all_blocks: Any, server: Any):
+    made = judged(tmp_path, corpus, pairs_of_all_blocks, server, "longest")
+    found, metrics = rows(made), made.manifest.metrics
+    assert len(found) == metrics["preferences.cloze.best_of"] == 8
+    assert all(len(row["chosen"]) > len(row["rejected"]) for row in found)
+    assert {row["rejected_by"] for row in found} <= {"model:s", "model:w"}
+    assert "best_of.orders_disagree" not in metrics
+    kept = metrics["best_of.answers"] - metrics.get("best_of.answers_left_out", 0)
+    assert (
+        metrics["best_of.answers"] == 8 * 3 * 2 and metrics["judge.requests"] == 2 * metrics["best_of.matches"] > kept
+    )
+
+
+def test_a_judge_that_likes_what_comes_first_decides_nothing(
+    tmp_path: Path, corpus: Any, pairs_of_all_blocks: Any, server: Any
+):
+    made = judged(tmp_path, corpus, pairs_of_all_blocks, server, "half-blind")
+    metrics = made.manifest.metrics
+    assert metrics["best_of.orders_disagree"] > 0 and metrics["best_of.unparsed"] > 0
+    matches = metrics["best_of.matches"]
+    assert metrics["best_of.orders_disagree"] + metrics["best_of.unparsed"] < matches
+    assert len(rows(made)) + metrics.get("best_of.no_clear_pair", 0) == 8
+
+
+@given(st.lists(st.sampled_from(["[[A]]", "[[B]]", "[A]", "A", "どちらも良い"])))
+def test_a_judgement_is_one_tag_or_nothing(said: list[str]):
+    tags = set(re.findall(r"\[\[(.)\]\]", "".join(said)))
+    assert parse_judgement(" ".join(said)) == (tags.pop() if len(tags) == 1 else None)
