@@ -13,18 +13,22 @@ from bunbuku_eval.kneser_ney import BigramCounts, KneserNeyBigram
 from bunbuku_eval.prompts import Prompt
 from bunbuku_eval.ratings import Rating, Ratings, bradley_terry, rate
 from bunbuku_eval.run import EvalRun
+from bunbuku_eval.stages.agree import AgreeConfig, agree
 from bunbuku_eval.stages.baseline import BaselineConfig, baseline
 from bunbuku_eval.stages.choice import ChoiceConfig, choice
 from bunbuku_eval.stages.compare import CompareConfig, compare
 from bunbuku_eval.stages.generate import GenerateConfig, generate
+from bunbuku_eval.stages.judge import JudgeConfig, judge
 from bunbuku_eval.stages.perplexity import PerplexityConfig, perplexity
 from bunbuku_eval.stages.rate import RateConfig, rate_votes
 from bunbuku_eval.stages.report import ReportConfig, report
 from bunbuku_eval.stages.score import ScoreConfig, score
 from bunbuku_eval.tasks import Hub, Phrasing, Question, Questions, Task
+from bunbuku_eval.verdicts import preference, rating
 from bunbuku_eval.votes import Votes, one_sided, read_votes
 
 __all__ = [
+    "AgreeConfig",
     "BaselineConfig",
     "BigramCounts",
     "ChoiceConfig",
@@ -34,6 +38,7 @@ __all__ = [
     "GenerateConfig",
     "Hub",
     "Interval",
+    "JudgeConfig",
     "KneserNeyBigram",
     "PerplexityConfig",
     "Phrasing",
@@ -48,6 +53,7 @@ __all__ = [
     "ScoreConfig",
     "Task",
     "Votes",
+    "agree",
     "baseline",
     "bits_per_byte",
     "bootstrap_ratio",
@@ -55,11 +61,14 @@ __all__ = [
     "choice",
     "compare",
     "generate",
+    "judge",
     "mark",
     "one_sided",
     "perplexity",
+    "preference",
     "rate",
     "rate_votes",
+    "rating",
     "read_votes",
     "report",
     "score",

@@ -1,12 +1,14 @@
 from bunbuku_contracts.cli import stage_cli
 
+from bunbuku_eval.stages.agree import agree
 from bunbuku_eval.stages.baseline import baseline
 from bunbuku_eval.stages.choice import choice
 from bunbuku_eval.stages.compare import compare
 from bunbuku_eval.stages.generate import generate
+from bunbuku_eval.stages.judge import judge
 from bunbuku_eval.stages.perplexity import perplexity
 from bunbuku_eval.stages.rate import rate_votes
 from bunbuku_eval.stages.report import report
 from bunbuku_eval.stages.score import score
 
-main = stage_cli(perplexity, baseline, choice, generate, score, compare, rate_votes, report)
+main = stage_cli(perplexity, baseline, choice, generate, score, compare, judge, agree, rate_votes, report)

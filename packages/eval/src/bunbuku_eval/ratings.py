@@ -26,7 +26,7 @@ from bunbuku_eval.votes import STYLES, Votes
 # Shapes: B draws, M models, D parameters, P distinct outcomes of pairs, N votes, V voters
 type Array = NDArray[np.float64]
 
-ELO_SCALE = 400 / np.log(10)
+ELO_SCALE = float(400 / np.log(10))
 ELO_CENTRE = 1000.0
 RIDGE = 1e-9
 """Keeps a model that never lost finite; shifts no other by anything that can be seen."""

@@ -171,7 +171,7 @@ def style_of(text: str) -> tuple[float, ...]:
     r"""How much of each of `STYLES` an answer has: characters, headings, list items, bold passages.
 
     >>> style_of("# 題\n- **一**\n- 二")
-    (16.0, 1.0, 2.0, 1.0)
+    (15.0, 1.0, 2.0, 1.0)
     """
     return (float(len(text)), *(float(len(_MARKS[name].findall(text))) for name in STYLES[1:]))
 
