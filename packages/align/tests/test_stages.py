@@ -235,9 +235,13 @@ def test_what_is_published_is_an_adapter_its_curves_and_a_log(make, dialogues, t
     assert [file for file in tuned.manifest.files if file.path.startswith("log/events.out.tfevents")]
     assert tuned.spec == base.spec.model_copy(update={"format": "peft", "chat": True, "licences": ("CC0-1.0",)})
     assert [path.name for path in tmp_path.iterdir()] == ["sft"], "no scratch folder is left"
-    [section] = read_sections(tuned)
+    section, mix, samples = read_sections(tuned)
     curves = {curve.name: curve.points for curve in section.curves}
-    assert set(curves) == {"training loss", "held-out loss", "held-out accuracy"}
+    assert set(curves) == {"training loss", "held-out loss", "held-out accuracy", "learning rate"}
+    assert {row[0]: row[1] for row in mix.tables[2].rows} == {"1": tuned.manifest.metrics["rows.train"]}
+    assert [len(row) for row in samples.tables[0].rows] == [4] * SFT.samples
+    page = (tuned.dir / "log" / "report.html").read_text(encoding="utf-8")
+    assert "held-out loss" in page and "<script" not in page
     assert [step for step, _ in curves["held-out loss"]] == [0, 6, 12, 18, 24]
     assert [step for step, _ in curves["training loss"]] == list(range(1, 25))
 
@@ -296,7 +300,7 @@ def test_a_killed_run_goes_on_from_its_last_state_and_ends_in_the_same_bytes(mak
     assert 0 < reached < whole.manifest.metrics["steps"]
     assert resumed.content == whole.content
     assert resumed.manifest.metrics["held_out.loss.end"] == whole.manifest.metrics["held_out.loss.end"]
-    assert len(list((resumed.dir / "log").iterdir())) == 2
+    assert len(list((resumed.dir / "log").glob("events*"))) == 3, "curves of either process, and samples"
     assert [path.name for path in tmp_path.glob(".*")] == []
 
 
@@ -381,8 +385,9 @@ def test_training_on_a_gpu_in_mixed_precision_learns_too(kind, make, dialogues, 
 
 def _toml(config: SftConfig | DpoConfig) -> str:
     adapter = config.adapter
+    assert isinstance(adapter, Lora)
     return (
         f"max_tokens = {config.max_tokens}\nepochs = {config.epochs}\nbatch_examples = {config.batch_examples}\n"
         f"learning_rate = {config.learning_rate}\nheld_out_share = {config.held_out_share}\n"
-        f"[adapter]\nrank = {adapter.rank}\nalpha = {adapter.alpha}\ndropout = {adapter.dropout}\n"
+        f'[adapter]\ntype = "lora"\nrank = {adapter.rank}\nalpha = {adapter.alpha}\ndropout = {adapter.dropout}\n'
     )

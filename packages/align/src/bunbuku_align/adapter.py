@@ -2,6 +2,9 @@
 
 What is written depends on nothing but the weights and the settings: no path of the base model, no version, and lists in
 a fixed order where PEFT has sets.
+
+PEFT keeps the factors of a layer's experts in one matrix each, and calls them by how it nests its wrappers: those of
+`gate_up_proj` are the `base_layer` of those of `down_proj`.
 """
 
 import json
@@ -14,8 +17,12 @@ import torch
 from bunbuku_contracts import ArtifactError
 from safetensors.torch import load_file, save_file
 
+from bunbuku_align.fused import Place, place
+
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+FUSED = ("mlp.experts.gate_up_proj", "mlp.experts.down_proj")
+ROUTER = "mlp.gate.weight"
 _PREFIX = "base_model.model."
 _PLAIN: dict[str, tuple[Any, ...]] = {
     "peft_type": ("LORA",),
@@ -26,29 +33,44 @@ _PLAIN: dict[str, tuple[Any, ...]] = {
     "modules_to_save": (None, []),
     "rank_pattern": (None, {}),
     "alpha_pattern": (None, {}),
-    "target_parameters": (None, []),
 }
 """Settings under which `W + alpha/rank · B·A` is the whole truth."""
+_PARAMETERS = {*FUSED, ROUTER}
 
 
 @dataclass(frozen=True)
 class LoraWeights:
-    """An adapter's low-rank factors by the name of the weight that they change."""
+    """An adapter's low-rank factors by the parameter, in memory, that they change."""
 
     factors: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
-    """`A` (rank x inputs) and `B` (outputs x rank)."""
+    """`A` (rank x inputs) and `B` (outputs x rank); of experts, rank · experts instead of rank."""
     scale: float
     """alpha / rank."""
+    rank: int
+
+    def __contains__(self, name: object) -> bool:
+        """Whether it changes the weight of this name on disk."""
+        return isinstance(name, str) and place(name).parameter in self.factors
 
     def change(self, name: str, weight: torch.Tensor) -> torch.Tensor:
         """The weight with its update folded in: summed in float64 and rounded once, to the weight's own type."""
-        a, b = self.factors[name]
+        a, b = self._of(place(name))
         if weight.shape != (b.shape[0], a.shape[1]):
             raise ArtifactError(
                 f"the adapter changes {name!r} of shape {(b.shape[0], a.shape[1])}, but it has {tuple(weight.shape)}",
                 hint="give the checkpoint that the adapter was trained on",
             )
         return (weight.double() + self.scale * (b.double() @ a.double())).to(weight.dtype)
+
+    def _of(self, where: Place) -> tuple[torch.Tensor, torch.Tensor]:
+        """The factors of one weight: of experts, A's rows are expert by expert, B's columns rank by rank."""
+        a, b = self.factors[where.parameter]
+        if where.expert is None:
+            return a, b
+        experts = a.shape[0] // self.rank
+        a = a.reshape(experts, self.rank, -1)[where.expert]
+        b = b.reshape(b.shape[0], self.rank, experts)[:, :, where.expert]
+        return a, b if where.half is None else b.chunk(2)[where.half]
 
 
 def write_adapter(folder: Path, state: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> None:
@@ -74,27 +96,30 @@ def read_adapter(folder: Path) -> LoraWeights:
         raise ArtifactError(f"{folder} does not read as an adapter: {error}", hint="train it again") from error
     for name, plain in _PLAIN.items():
         if name in config and config[name] not in plain:
-            raise ArtifactError(
-                f"{folder / CONFIG} has `{name}` {config[name]!r}, which merging does not know",
-                hint="merge that adapter with PEFT's own `merge_and_unload`",
-            )
-    factors = {_weight_name(name): tensors[name] for name in tensors if name.endswith(".lora_A.weight")}
-    pairs = {name: (a, tensors[_factor_name(name, "lora_B")]) for name, a in sorted(factors.items())}
-    if 2 * len(pairs) != len(tensors):
-        unknown = sorted(
-            set(tensors) - {_factor_name(name, factor) for name in pairs for factor in ("lora_A", "lora_B")}
-        )
+            raise _unknown(folder, name, config[name])
+    if not set(config.get("target_parameters") or ()) <= _PARAMETERS:
+        raise _unknown(folder, "target_parameters", config["target_parameters"])
+    names = [name for name in sorted(tensors) if name.endswith(".lora_A.weight")]
+    others = {name: name.removesuffix("lora_A.weight") + "lora_B.weight" for name in names}
+    if unknown := sorted(set(tensors) - set(names) - set(others.values())):
         raise ArtifactError(f"{folder / WEIGHTS} has tensors that are no low-rank factors, such as {unknown[0]!r}")
-    return LoraWeights(pairs, config["lora_alpha"] / config["r"])
+    factors = {_parameter(name): (tensors[name], tensors[others[name]]) for name in names}
+    return LoraWeights(factors, config["lora_alpha"] / config["r"], config["r"])
 
 
-def _weight_name(factor: str) -> str:
-    """The name of the changed weight: `base_model.model.x.q_proj.lora_A.weight` changes `x.q_proj.weight`."""
-    return factor.removeprefix(_PREFIX).removesuffix(".lora_A.weight") + ".weight"
+def _unknown(folder: Path, name: str, value: object) -> ArtifactError:
+    return ArtifactError(
+        f"{folder / CONFIG} has `{name}` {value!r}, which merging does not know",
+        hint="merge that adapter with PEFT's own `merge_and_unload`",
+    )
 
 
-def _factor_name(weight: str, factor: str) -> str:
-    return f"{_PREFIX}{weight.removesuffix('.weight')}.{factor}.weight"
+def _parameter(factor: str) -> str:
+    """The changed parameter: `base_model.model.x.q_proj.lora_A.weight` changes `x.q_proj.weight`."""
+    name = factor.removeprefix(_PREFIX).removesuffix(".lora_A.weight")
+    if name.endswith(".mlp.experts.base_layer"):
+        return name.removesuffix("base_layer") + "gate_up_proj"
+    return f"{name}.down_proj" if name.endswith(".mlp.experts") else f"{name}.weight"
 
 
 def _stable(value: Any) -> Any:

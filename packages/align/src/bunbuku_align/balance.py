@@ -39,11 +39,19 @@ def balance_as_pretrained(model: PreTrainedModel) -> None:
         output = theirs(*args, **kwargs)
         if getattr(output, "aux_loss", None) is not None:
             active = model.config.get_text_config().num_experts_per_tok
-            output.aux_loss = load_balancing_loss(routed.pop(), active, kwargs.get("attention_mask"))
+            output.aux_loss = load_balancing_loss(routed.pop(), active, _read(model, kwargs))
         return output
 
     model.base_model.register_forward_hook(keep)
     model.forward = MethodType(forward, model)
+
+
+def _read(model: PreTrainedModel, given: dict[str, Any]) -> torch.Tensor | None:
+    """Which tokens are no padding; rows of several dialogues come without a mask, which would join them."""
+    mask = given.get("attention_mask")
+    if mask is None and "position_ids" in given:
+        return given["input_ids"] != model.config.get_text_config().pad_token_id
+    return mask
 
 
 def _layer(logits_TE: torch.Tensor, active: int, attention_mask: torch.Tensor | None) -> torch.Tensor:

@@ -19,6 +19,8 @@ from typing import Literal, NamedTuple
 
 from bunbuku_contracts import BunbukuError
 
+from bunbuku_align.mix import Facts, Mix
+
 IGNORED = -100
 """The label of a token that is not trained, as PyTorch's cross entropy has it."""
 
@@ -64,6 +66,9 @@ class Dialogue(NamedTuple):
 
     id: str
     messages: Sequence[Message]
+    task: str = "-"
+    made_by: str = "-"
+    """The teacher that wrote it, or the rule that made it."""
 
 
 class Preference(NamedTuple):
@@ -73,6 +78,9 @@ class Preference(NamedTuple):
     prompt: Sequence[Message]
     chosen: str
     rejected: str
+    task: str = "-"
+    made_by: str = "-"
+    """What made the rejected answer."""
 
 
 class Example(NamedTuple):
@@ -91,6 +99,17 @@ class Example(NamedTuple):
         """How many of its tokens are trained."""
         return len(self.labels) - self.labels.count(IGNORED)
 
+    @property
+    def before(self) -> list[int]:
+        """What is given before its first answer."""
+        return self.input_ids[: next(place for place, label in enumerate(self.labels) if label != IGNORED)]
+
+    @property
+    def answer(self) -> list[int]:
+        """Its first answer, with the end token."""
+        rest = self.labels[len(self.before) :]
+        return rest[: rest.index(IGNORED) if IGNORED in rest else len(rest)]
+
 
 class Pair(NamedTuple):
     """A preference as ids: two answers to one prompt."""
@@ -104,6 +123,11 @@ class Pair(NamedTuple):
         """Tokens that a model reads, of the longer of the two."""
         return len(self.prompt_ids) + max(len(self.chosen_ids), len(self.rejected_ids))
 
+    @property
+    def answers(self) -> tuple[tuple[list[int], list[int]], ...]:
+        """The prompt with the chosen, and with the rejected answer."""
+        return (self.prompt_ids, self.chosen_ids), (self.prompt_ids, self.rejected_ids)
+
 
 @dataclass
 class Prepared[T]:
@@ -112,11 +136,17 @@ class Prepared[T]:
     train: list[T] = field(default_factory=list)
     held_out: list[T] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    mix: Mix = field(default_factory=Mix)
+    """Of the rows that are trained."""
 
     def keep(self, row: T, *, held_out: bool) -> None:
         """Add a row to one side and count it."""
         (self.held_out if held_out else self.train).append(row)
         self.counts["held_out" if held_out else "train"] += 1
+
+    def mixed(self, row: "Dialogue | Preference", facts: Facts) -> None:
+        """Count a trained row in the mix."""
+        self.mix.add(facts, task=row.task, made_by=row.made_by)
 
     def check(self, what: str) -> None:
         """Raise unless there is something to train on."""
@@ -165,7 +195,10 @@ def prepare_dialogues(
             [id for ids, _ in kept for id in ids],
             [id if said else IGNORED for ids, said in kept for id in ids],
         )
-        prepared.keep(example, held_out=is_held_out(row.id, held_out_share))
+        aside = is_held_out(row.id, held_out_share)
+        prepared.keep(example, held_out=aside)
+        if not aside:
+            prepared.mixed(row, Facts(sum(said for _, said in kept), example.length, example.trained))
     prepared.check("dialogues")
     return prepared
 
@@ -190,7 +223,12 @@ def prepare_preferences(
         if pair.length > max_tokens:
             prepared.counts["dropped.too_long"] += 1
             continue
-        prepared.keep(pair, held_out=is_held_out(row.id, held_out_share))
+        aside = is_held_out(row.id, held_out_share)
+        prepared.keep(pair, held_out=aside)
+        if not aside:
+            answers = len(pair.chosen_ids) + len(pair.rejected_ids)
+            turns = 1 + sum(message.role == "assistant" for message in row.prompt)
+            prepared.mixed(row, Facts(turns, 2 * len(pair.prompt_ids) + answers, answers))
     prepared.check("preferences")
     return prepared
 

@@ -1,4 +1,4 @@
-"""How well a model does on rows that it was not trained on: plain forward passes, apart from the trainer's own.
+"""What a model makes of given answers: plain forward passes, apart from the trainer's own.
 
 Means are over trained tokens (dialogues) or over pairs (preferences) of all rows together, not over batches, so they do
 not depend on how rows were batched; the balancing loss of a mixture of experts is no part of them.
@@ -7,6 +7,7 @@ not depend on how rows were batched; the balancing loss of a mixture of experts 
 # Shapes: B rows, S tokens, N trained tokens of all rows, D model, V vocabulary
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple, cast
 
 import torch
@@ -16,9 +17,20 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from bunbuku_align.examples import IGNORED, Example, Pair
+from bunbuku_align.objectives import Answers, Reference, judge, needs_reference
+from bunbuku_align.training import AnyObjective
+
+type AnyModel = PreTrainedModel | PeftModel
+type Labelled = tuple[list[int], list[int]]
+"""Ids and labels."""
 
 
-def measure_dialogues(model: PeftModel, rows: Sequence[Example], *, pad_id: int, batch: int) -> dict[str, float]:
+def bare(model: AnyModel) -> PreTrainedModel:
+    """The causal model, without what an adapter puts around it (its updates stay in it)."""
+    return cast(PreTrainedModel, model.get_base_model()) if isinstance(model, PeftModel) else model
+
+
+def measure_dialogues(model: AnyModel, rows: Sequence[Example], *, pad_id: int, batch: int) -> dict[str, float]:
     """Mean loss in nats and share of right first guesses, over the trained tokens of `rows`."""
     loss = right = tokens = 0.0
     for some in _batches(rows, batch):
@@ -30,29 +42,59 @@ def measure_dialogues(model: PeftModel, rows: Sequence[Example], *, pad_id: int,
 
 
 def measure_preferences(
-    model: PeftModel, rows: Sequence[Pair], *, pad_id: int, batch: int, beta: float
+    model: AnyModel,
+    rows: Sequence[Pair],
+    *,
+    pad_id: int,
+    batch: int,
+    objective: AnyObjective,
+    reference: Sequence[tuple[float, float]] | None,
 ) -> dict[str, float]:
-    """Mean DPO loss, mean margin of rewards and share of pairs whose chosen answer has the higher reward, ties a half.
+    """Mean loss, mean margin of rewards and share of pairs whose chosen answer has the higher reward, ties a half.
 
-    A reward is beta · (log π(answer) - log π₀(answer)); π₀ is the model with its adapter switched off.
+    The reference is the model with its adapter switched off, unless its log-probabilities are given.
     """
-    losses: list[torch.Tensor] = []
-    margins: list[torch.Tensor] = []
+    found: list[torch.Tensor] = []
+    places = {id(row): place for place, row in enumerate(rows)}
     for some in _batches(rows, batch):
-        answers = [_answer(row.prompt_ids, row.chosen_ids) for row in some]
-        answers += [_answer(row.prompt_ids, row.rejected_ids) for row in some]
+        answers = [answer(row.prompt_ids, ids) for row in some for ids in (row.chosen_ids, row.rejected_ids)]
         policy_B = _measure(model, answers, pad_id).logprobs_B
-        with model.disable_adapter():
-            reference_B = _measure(model, answers, pad_id).logprobs_B
-        chosen_B, rejected_B = (beta * (policy_B - reference_B)).chunk(2)
-        margins.append(chosen_B - rejected_B)
-        losses.append(-functional.logsigmoid(chosen_B - rejected_B))
-    margin = torch.cat(margins)
-    return {
-        "loss": torch.cat(losses).mean().item(),
-        "margin": margin.mean().item(),
-        "accuracy": ((margin.sign() + 1) / 2).mean().item(),
-    }
+        if not needs_reference(objective):
+            reference_B = torch.zeros_like(policy_B)
+        elif reference is not None:
+            given = [logprob for row in some for logprob in reference[places[id(row)]]]
+            reference_B = torch.tensor(given, dtype=policy_B.dtype, device=policy_B.device)
+        else:
+            reference_B = _measure(model, answers, pad_id, adapter=False).logprobs_B
+        lengths = torch.tensor([[len(row.chosen_ids), len(row.rejected_ids)] for row in some], device=policy_B.device)
+        judged = judge(
+            objective,
+            Answers(policy_B[::2], policy_B[1::2], lengths[:, 0], lengths[:, 1]),
+            Reference(reference_B[::2], reference_B[1::2]),
+        )
+        margin_B = judged.chosen_rewards_B - judged.rejected_rewards_B
+        far_B = policy_B - reference_B
+        found.append(torch.stack([judged.loss_B, margin_B, (margin_B.sign() + 1) / 2, far_B[::2], far_B[1::2]]))
+    names = ("loss", "margin", "accuracy", "logratio_chosen", "logratio_rejected")
+    means = torch.cat(found, 1).mean(1).tolist()
+    return dict(zip(names, means, strict=True))
+
+
+def answer_logprobs(model: AnyModel, answers: Sequence[Labelled], *, pad_id: int, batch: int) -> list[float]:
+    """Log-probabilities of what is labelled in each, in their order; an adapter is switched off."""
+    order = sorted(range(len(answers)), key=lambda row: len(answers[row][0]))
+    found = [0.0] * len(answers)
+    for start in range(0, len(order), batch):
+        some = order[start : start + batch]
+        logprobs = _measure(model, [answers[row] for row in some], pad_id, adapter=False).logprobs_B.tolist()
+        for row, logprob in zip(some, logprobs, strict=True):
+            found[row] = logprob
+    return found
+
+
+def answer(prompt_ids: list[int], answer_ids: list[int]) -> Labelled:
+    """A prompt with an answer of which every token is labelled."""
+    return prompt_ids + answer_ids, [IGNORED] * len(prompt_ids) + answer_ids
 
 
 class _Measured(NamedTuple):
@@ -63,26 +105,24 @@ class _Measured(NamedTuple):
 
 
 @torch.no_grad()
-def _measure(model: PeftModel, rows: Sequence[tuple[list[int], list[int]]], pad_id: int) -> _Measured:
+def _measure(model: AnyModel, rows: Sequence[Labelled], pad_id: int, *, adapter: bool = True) -> _Measured:
     """Log-probabilities of trained tokens. Only their logits are computed: most of a dialogue is given."""
-    causal = cast(PreTrainedModel, model.get_base_model())
+    causal = bare(model)
     was_training = model.training
     model.eval()
-    ids_BS = _padded([ids for ids, _ in rows], pad_id).to(model.device)
-    mask_BS = _padded([[1] * len(ids) for ids, _ in rows], 0).to(model.device)
-    labels_BS = _padded([labels for _, labels in rows], IGNORED).to(model.device)[:, 1:]
-    hidden_BSD = causal.base_model(input_ids=ids_BS, attention_mask=mask_BS, use_cache=False).last_hidden_state[:, :-1]
-    trained_BS = labels_BS != IGNORED
-    logits_NV = cast(nn.Module, causal.get_output_embeddings())(hidden_BSD[trained_BS]).float()
+    ids_BS = _padded([ids for ids, _ in rows], pad_id).to(causal.device)
+    mask_BS = _padded([[1] * len(ids) for ids, _ in rows], 0).to(causal.device)
+    labels_BS = _padded([labels for _, labels in rows], IGNORED).to(causal.device)[:, 1:]
+    with model.disable_adapter() if isinstance(model, PeftModel) and not adapter else nullcontext():
+        output = causal.base_model(input_ids=ids_BS, attention_mask=mask_BS, use_cache=False)
+        hidden_BSD = output.last_hidden_state[:, :-1]
+        trained_BS = labels_BS != IGNORED
+        logits_NV = cast(nn.Module, causal.get_output_embeddings())(hidden_BSD[trained_BS]).float()
     model.train(was_training)
     labels_N = labels_BS[trained_BS]
-    loss_BS = torch.zeros(labels_BS.shape, dtype=torch.float64, device=model.device)
+    loss_BS = torch.zeros(labels_BS.shape, dtype=torch.float64, device=causal.device)
     loss_BS[trained_BS] = functional.cross_entropy(logits_NV, labels_N, reduction="none").double()
     return _Measured(-loss_BS.sum(1), int((logits_NV.argmax(-1) == labels_N).sum()))
-
-
-def _answer(prompt_ids: list[int], answer_ids: list[int]) -> tuple[list[int], list[int]]:
-    return prompt_ids + answer_ids, [IGNORED] * len(prompt_ids) + answer_ids
 
 
 def _padded(rows: Sequence[list[int]], value: int) -> torch.Tensor:

@@ -3,20 +3,42 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from bunbuku_contracts import Curve, Draft, Section, Table, write_sections
+
+from bunbuku_align.mix import Mix
+from bunbuku_align.page import write_page
 
 _SHOWN = {
     "loss": "training loss",
     "held_out/loss": "held-out loss",
     "held_out/accuracy": "held-out accuracy",
     "held_out/margin": "held-out reward margin",
+    "held_out/logratio_chosen": "held-out log-ratio to the reference, chosen",
+    "held_out/logratio_rejected": "held-out log-ratio to the reference, rejected",
     "rewards/margins": "training reward margin",
+    "rewards/accuracies": "training reward accuracy",
+    "rewards/chosen": "training reward, chosen",
+    "rewards/rejected": "training reward, rejected",
+    "logps/chosen": "log-probability, chosen",
+    "logps/rejected": "log-probability, rejected",
+    "kl": "KL to the reference",
+    "learning_rate": "learning rate",
     "aux_loss": "load-balancing loss",
 }
 _ROWS = ("seen", "train", "held_out", "truncated", "dropped.no_answer", "dropped.too_long")
 
 type Point = dict[str, float]
+
+
+class Sample(NamedTuple):
+    """A prompt that is not trained on, and what is answered to it."""
+
+    prompt: str
+    data: str
+    before: str
+    after: str
 
 
 @dataclass
@@ -27,6 +49,9 @@ class Training:
     seconds: float
     """Spent on steps by the process that ended it, evaluations left out."""
     points: list[Point] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    most_disk_bytes: int = 0
+    """Most that the states took on disk at once, as far as this process saw."""
 
     def curve(self, name: str) -> tuple[tuple[float, float], ...]:
         """Step and value of every point of one quantity.
@@ -37,12 +62,27 @@ class Training:
         return tuple((point["step"], point[name]) for point in self.points if name in point)
 
 
-def report(draft: Draft, training: Training, counts: Counter[str], tokens: Mapping[str, int], *, title: str) -> None:
-    """Put the run's numbers into the draft's metrics, and its table and curves into `sections.json`."""
+def report(
+    draft: Draft, training: Training, counts: Counter[str], tokens: Mapping[str, int], *, mix: Mix, title: str
+) -> None:
+    """Put the run's numbers into the draft's metrics, and tables and curves into `sections.json` and a page."""
     draft.metrics |= {f"rows.{name}": float(counts[name]) for name in _ROWS}
     draft.metrics |= {f"tokens.{name}": float(count) for name, count in tokens.items()}
     draft.metrics |= {"steps": float(training.steps)} | _ends(training) | _speed(training)
-    write_sections(draft, [_section(training, counts, tokens, title)])
+    draft.metrics["disk_bytes.most"] = float(training.most_disk_bytes)
+    sections = [_section(training, counts, tokens, title), mix.section()]
+    if training.samples:
+        sections.append(_told(training.samples))
+    write_sections(draft, sections)
+    write_page(draft.log / "report.html", title, sections)
+
+
+def _told(samples: list[Sample]) -> Section:
+    return Section(
+        title="Answers before and after",
+        paragraphs=("Of held-out rows: what the data says, and what the model said before the training and after it.",),
+        tables=(Table(columns=("prompt", "data", "before", "after"), rows=tuple(tuple(sample) for sample in samples)),),
+    )
 
 
 def _ends(training: Training) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """Where and how training runs: circumstance, never part of what is asked for."""
 
+import os
+from pathlib import Path
 from typing import Literal
 
 from bunbuku_contracts import ConfigError, RunSettings
@@ -18,7 +20,12 @@ class AlignRun(RunSettings):
     gradient_checkpointing: bool = False
     """Compute activations again on the way back, instead of keeping them: less memory, about a fifth slower."""
     save_every_steps: PositiveInt = 200
-    """Steps between two states that a killed run goes on from."""
+    """Steps between two states that a killed run goes on from. At most two states are on disk, and a third while it is written."""
+    reference: Literal["live", "cached"] = "live"
+    """Of preferences: ask the reference at every step (the model with its adapter switched off), or once before the first.
+    Training without an adapter always asks once. Several epochs are faster so; the numbers agree up to rounding."""
+    reference_cache: str | None = None
+    """Folder in which its answers are kept for other runs; left out, they go when the run is published."""
 
     def accumulation(self, batch_examples: int) -> int:
         """Micro batches in a batch.
@@ -37,3 +44,9 @@ class AlignRun(RunSettings):
 
 ANYWHERE = AlignRun()
 """The settings of a run that says nothing of where it runs."""
+
+
+def disk_bytes(folder: Path) -> int:
+    """Bytes of all files under a folder."""
+    found = (Path(parent) / name for parent, _, names in os.walk(folder) for name in names)
+    return sum(path.stat().st_size for path in found if path.exists())

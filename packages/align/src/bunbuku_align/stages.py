@@ -6,10 +6,10 @@ from bunbuku_align.examples import prepare_dialogues, prepare_preferences
 from bunbuku_align.parquet import read_dialogues, read_preferences
 from bunbuku_align.reporting import report
 from bunbuku_align.run import ANYWHERE, AlignRun
-from bunbuku_align.training import DpoConfig, MergeConfig, SftConfig, TrainingConfig
+from bunbuku_align.training import DpoConfig, Lora, MergeConfig, SftConfig, TrainingConfig
 
 
-@stage("align.sft", revision=1, resumable=True, bitwise=False)
+@stage("align.sft", revision=2, resumable=True, bitwise=False)
 def sft(
     draft: Draft,
     config: SftConfig,
@@ -18,15 +18,18 @@ def sft(
     *,
     run: AlignRun = ANYWHERE,
 ) -> Checkpoint:
-    """Teach a model to answer: supervised fine-tuning of a LoRA adapter on dialogues.
+    """Teach a model to answer: supervised fine-tuning of a LoRA adapter on dialogues, or of all weights.
 
     The checkpoint is one in Hugging Face format, dense or with experts. The chat template of its tokenizer says what of
-    a dialogue is the assistant's, and only that is trained. An adapter comes out; `merge` folds it into the weights.
+    a dialogue is the assistant's, and only that is trained. An adapter comes out, which `merge` folds into the weights;
+    or, with `adapter.type = "full"`, a whole checkpoint.
     """
+    from bunbuku_align.loading import check_adapter
     from bunbuku_align.template import ChatTokenizer
-    from bunbuku_align.trl import train_sft
+    from bunbuku_align.trl import Place, train_sft
 
     _check(checkpoint, config)
+    check_adapter(checkpoint, config)
     chat = ChatTokenizer(checkpoint.dir)
     rows = draft.track(read_dialogues(dialogues), unit="dialogues", label="align.sft: tokenising")
     prepared = prepare_dialogues(
@@ -36,12 +39,12 @@ def sft(
         "train": sum(len(row.input_ids) for row in prepared.train),
         "answers": sum(row.trained for row in prepared.train),
     }
-    training = train_sft(draft, config, checkpoint.dir, prepared, chat, run)
-    report(draft, training, prepared.counts, tokens, title="Supervised fine-tuning")
-    return checkpoint.spec.model_copy(update={"format": "peft", "chat": True})
+    training = train_sft(Place(draft, checkpoint, chat, run), config, prepared)
+    report(draft, training, prepared.counts, tokens, mix=prepared.mix, title="Supervised fine-tuning")
+    return _trained(checkpoint, config)
 
 
-@stage("align.dpo", revision=1, resumable=True, bitwise=False)
+@stage("align.dpo", revision=2, resumable=True, bitwise=False)
 def dpo(
     draft: Draft,
     config: DpoConfig,
@@ -50,15 +53,18 @@ def dpo(
     *,
     run: AlignRun = ANYWHERE,
 ) -> Checkpoint:
-    """Teach a model to prefer: direct preference optimisation of a LoRA adapter on pairs of answers.
+    """Teach a model to prefer: preference optimisation of a LoRA adapter, or of all weights, on pairs of answers.
 
     The checkpoint, in Hugging Face format, is where training starts and what it is held near; usually it has been
-    through `sft` and `merge`. An adapter comes out; `merge` folds it into the weights.
+    through `sft` and `merge`. The objective is one of dpo, cdpo, ddpo, ipo, kto, simpo and orpo. An adapter comes out,
+    which `merge` folds into the weights; or, with `adapter.type = "full"`, a whole checkpoint.
     """
+    from bunbuku_align.loading import check_adapter
     from bunbuku_align.template import ChatTokenizer
-    from bunbuku_align.trl import train_dpo
+    from bunbuku_align.trl import Place, train_dpo
 
     _check(checkpoint, config)
+    check_adapter(checkpoint, config)
     chat = ChatTokenizer(checkpoint.dir)
     rows = draft.track(read_preferences(preferences), unit="pairs", label="align.dpo: tokenising")
     prepared = prepare_preferences(
@@ -68,9 +74,9 @@ def dpo(
         "chosen": sum(len(row.chosen_ids) for row in prepared.train),
         "rejected": sum(len(row.rejected_ids) for row in prepared.train),
     }
-    training = train_dpo(draft, config, checkpoint.dir, prepared, chat, run)
-    report(draft, training, prepared.counts, tokens, title="Preference optimisation")
-    return checkpoint.spec.model_copy(update={"format": "peft", "chat": True})
+    training = train_dpo(Place(draft, checkpoint, chat, run), config, prepared)
+    report(draft, training, prepared.counts, tokens, mix=prepared.mix, title="Preference optimisation")
+    return _trained(checkpoint, config)
 
 
 @stage("align.merge", revision=1, bitwise=False)
@@ -88,6 +94,12 @@ def merge(
     _check_base(checkpoint, adapter)
     fold_in(draft, checkpoint, adapter)
     return checkpoint.spec.model_copy(update={"chat": checkpoint.spec.chat or adapter.spec.chat})
+
+
+def _trained(checkpoint: Artifact[Checkpoint], config: TrainingConfig) -> Checkpoint:
+    """What comes of a training: an adapter, or a checkpoint like the one it started from."""
+    made = "peft" if isinstance(config.adapter, Lora) else "hf"
+    return checkpoint.spec.model_copy(update={"format": made, "chat": True})
 
 
 def _check(checkpoint: Artifact[Checkpoint], config: TrainingConfig) -> None:

@@ -1,215 +1,163 @@
 """The edge to TRL and PEFT: their trainers do the training, this module says on what, how far, and what is seen of it.
 
 Where the trainers are mended: they prepare no data (rows arrive as ids), they report nothing to anyone, they write no
-model card, the balancing loss of experts is `balance`'s, the head computes what `head` says, and held-out rows are measured by
-`held_out` and not by their evaluation loop, whose means are over batches.
+model card, the balancing loss of experts is `balance`'s, the head computes what `head` says, reference log-probabilities
+are `reference`'s, and held-out rows are measured by `held_out` and not by their evaluation loop, whose means are over batches.
 """
 
-import math
-import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-from bunbuku_contracts import ArtifactError, BunbukuError, Draft, register_hf_models
-from datasets import Dataset
-from peft import LoraConfig, PeftModel, get_peft_model_state_dict
-from torch.utils.tensorboard import SummaryWriter
-from transformers import (
-    AutoModelForCausalLM,
-    PreTrainedModel,
-    PrinterCallback,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
-from transformers.utils import logging
-from trl.trainer.dpo_config import DPOConfig as TrlDpoConfig
-from trl.trainer.dpo_trainer import DPOTrainer
+from bunbuku_contracts import Artifact, Checkpoint, Draft
+from peft import PeftModel, get_peft_model_state_dict
+from transformers import PrinterCallback
 from trl.trainer.sft_config import SFTConfig as TrlSftConfig
-from trl.trainer.sft_trainer import SFTTrainer
 
 from bunbuku_align.adapter import write_adapter
 from bunbuku_align.balance import balance_as_pretrained
+from bunbuku_align.batches import Packed, mixed_up, ordered, packed, paired
 from bunbuku_align.examples import Example, Pair, Prepared
 from bunbuku_align.head import scores_trained_tokens_only
-from bunbuku_align.held_out import measure_dialogues, measure_preferences
-from bunbuku_align.order import training_order
+from bunbuku_align.held_out import AnyModel, answer, answer_logprobs, bare, measure_dialogues, measure_preferences
+from bunbuku_align.loading import lora_of, on_gpu, open_model, threads, write_model
+from bunbuku_align.objectives import needs_reference
+from bunbuku_align.reference import ReferenceKey, cached, digest_of
 from bunbuku_align.reporting import Point, Training
 from bunbuku_align.run import AlignRun
+from bunbuku_align.samples import Asked, Sampler
 from bunbuku_align.template import ChatTokenizer
-from bunbuku_align.training import DpoConfig, Lora, SftConfig, TrainingConfig
+from bunbuku_align.trainers import AnyTrainer, SftTrainer, preference_trainer
+from bunbuku_align.training import DpoConfig, Full, Kto, SftConfig, TrainingConfig
+from bunbuku_align.watch import COMPLETE, Watch
 
-_COMPLETE = "complete"
-"""A file in a trainer's state that is written last: a state without it was cut off."""
 _LOGGED_POINTS = 100
 """About so many points a curve."""
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
-type Measure = Callable[[], Point]
+
+@dataclass(frozen=True)
+class Place:
+    """Where a training runs and what it starts from."""
+
+    draft: Draft
+    checkpoint: Artifact[Checkpoint]
+    chat: ChatTokenizer
+    run: AlignRun
+
+    @property
+    def pad_id(self) -> int:
+        """Of the tokenizer, which was checked to have one."""
+        return self.chat.tokenizer.pad_token_id
 
 
-def train_sft(
-    draft: Draft, config: SftConfig, checkpoint: Path, prepared: Prepared[Example], chat: ChatTokenizer, run: AlignRun
-) -> Training:
-    """Train an adapter on dialogues and write it into the draft."""
-    pad_id = chat.tokenizer.pad_token_id
-    with _threads(run.threads):
-        trainer = _Sft(
-            model=_load(checkpoint, config),
-            args=TrlSftConfig(max_length=None, **_arguments(draft, config, run, len(prepared.train))),
-            train_dataset=_dataset(prepared.train, config),
-            processing_class=chat.tokenizer,
-            peft_config=_lora(config.adapter),
+def train_sft(place: Place, config: SftConfig, prepared: Prepared[Example]) -> Training:
+    """Train on dialogues and write what came of it into the draft."""
+    rows = packed(prepared.train, config.max_tokens) if config.packing else prepared.train
+    with threads(place.run.threads):
+        trainer = SftTrainer(
+            model=open_model(place.checkpoint.dir, config),
+            args=TrlSftConfig(max_length=None, **_arguments(place, config, len(rows))),
+            data_collator=Packed(place.pad_id) if config.packing else None,
+            train_dataset=ordered(rows, config),
+            processing_class=place.chat.tokenizer,
+            peft_config=lora_of(config),
         )
-        measure = partial(measure_dialogues, pad_id=pad_id, batch=trainer.args.per_device_train_batch_size)
-        return _fit(trainer, draft, config, measure, prepared.held_out)
+        measure = partial(measure_dialogues, pad_id=place.pad_id, batch=trainer.args.per_device_train_batch_size)
+        asked = [Asked(row.before, row.answer) for row in prepared.held_out[: config.samples]]
+        return _fit(trainer, place, config, measure, prepared.held_out, asked)
 
 
-def train_dpo(
-    draft: Draft, config: DpoConfig, checkpoint: Path, prepared: Prepared[Pair], chat: ChatTokenizer, run: AlignRun
-) -> Training:
-    """Train an adapter on preferences and write it into the draft."""
-    pad_id, beta = chat.tokenizer.pad_token_id, config.objective.beta
-    with _threads(run.threads):
-        trainer = _Dpo(
-            model=_load(checkpoint, config),
-            args=TrlDpoConfig(max_length=None, beta=beta, **_arguments(draft, config, run, len(prepared.train))),
-            train_dataset=_dataset(prepared.train, config),
-            processing_class=chat.tokenizer,
-            peft_config=_lora(config.adapter),
-        )
-        batch = trainer.args.per_device_train_batch_size
-        measure = partial(measure_preferences, pad_id=pad_id, batch=batch, beta=beta)
-        return _fit(trainer, draft, config, measure, prepared.held_out)
+def train_dpo(place: Place, config: DpoConfig, prepared: Prepared[Pair]) -> Training:
+    """Train on preferences and write what came of it into the draft."""
+    objective, pairs = config.objective, [*prepared.train, *prepared.held_out]
+    keep = needs_reference(objective) and (place.run.reference == "cached" or isinstance(config.adapter, Full))
+    with threads(place.run.threads):
+        model = open_model(place.checkpoint.dir, config)
+        logprobs: list[tuple[float, float]] | None = None
+        if keep:
+            found = _reference(place, config, model, [answer(*one) for pair in pairs for one in pair.answers])
+            logprobs = list(zip(found[::2], found[1::2], strict=True))
+        common = _arguments(place, config, len(prepared.train)) | {
+            "max_length": None,
+            "precompute_ref_log_probs": keep or not needs_reference(objective),
+        }
+        given: dict[str, Any] = {
+            "model": model,
+            "processing_class": place.chat.tokenizer,
+            "peft_config": lora_of(config),
+        }
+        batch = common["per_device_train_batch_size"]
+        if isinstance(objective, Kto):
+            rows = mixed_up(prepared.train, logprobs, config, batch)
+            if keep:
+                strange = [answer(*one) for one in zip(rows["prompt_ids"], rows["KL_completion_ids"], strict=True)]
+                rows = rows.add_column("ref_KL_logps", _reference(place, config, model, strange))
+        else:
+            rows = paired(prepared.train, logprobs, config)
+        trainer = preference_trainer(objective, common, train_dataset=rows, **given)
+        held = logprobs[len(prepared.train) :] if logprobs else None
+        measure = partial(measure_preferences, pad_id=place.pad_id, batch=batch, objective=objective, reference=held)
+        asked = [Asked(row.prompt_ids, row.chosen_ids) for row in prepared.held_out[: config.samples]]
+        return _fit(trainer, place, config, measure, prepared.held_out, asked)
 
 
-class _Silent:
-    """Tells nobody: no telemetry, no model card in the trainer's state."""
+def _reference(
+    place: Place, config: DpoConfig, model: AnyModel, answers: list[tuple[list[int], list[int]]]
+) -> list[float]:
+    """What the checkpoint says of the answers, from the cache if it is there."""
+    spec, batch = place.checkpoint.spec, min(config.batch_examples, 16)
+    key = ReferenceKey(place.checkpoint.content, spec.tokenizer, digest_of(answers), config.precision)
+    folder = place.run.reference_cache or place.draft.scratch
 
-    def _send_telemetry(self) -> None: ...
+    def compute() -> list[float]:
+        if on_gpu(place.run):
+            model.cuda()
+        return answer_logprobs(model, answers, pad_id=place.pad_id, batch=batch)
 
-    def create_model_card(self, *args: object, **kwargs: object) -> None: ...
-
-
-class _Sft(_Silent, SFTTrainer): ...
-
-
-class _Dpo(_Silent, DPOTrainer):
-    def _prepare_dataset[D](self, dataset: D, *args: object, **kwargs: object) -> D:
-        """Rows arrive as ids, which TRL 1.16 does not foresee here (it does in its SFT trainer)."""
-        return dataset
-
-
-class _Watch(TrainerCallback):
-    """Shows progress, measures held-out rows on the way, keeps curves, and marks states that are whole."""
-
-    def __init__(self, draft: Draft, measured_at: Collection[int], measure: Measure) -> None:
-        self.draft = draft
-        self.measure = measure
-        self.measured_at = measured_at
-        self.start = measure()
-        self.seconds = 0.0
-        self._clock = 0.0
-        self._progress: Iterator[int] = iter(())
-        self._writer: SummaryWriter | None = None
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        done = state.global_step
-        self._writer = SummaryWriter(self.draft.log, purge_step=done + 1 if done else None)
-        self._progress = self.draft.track(range(done, state.max_steps), unit="steps", total=state.max_steps - done)
-        next(self._progress, None)
-        if not done:
-            self._keep(state, self.start)
-        self._clock = time.perf_counter()
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        next(self._progress, None)
-        if state.global_step == state.max_steps:
-            control.should_log = True
-        if state.global_step in self.measured_at:
-            self.seconds += time.perf_counter() - self._clock
-            self._keep(state, self.measure())
-            self._clock = time.perf_counter()
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        found = logs or {}
-        self._write(state.global_step, {f"train/{name}": value for name, value in found.items()})
-        if not math.isfinite(found.get("loss", 0.0)):
-            raise BunbukuError(
-                f"training diverged: the loss is {found['loss']} at step {state.global_step} of {state.max_steps}",
-                hint="take a lower `learning_rate`, or a longer warm-up",
-            )
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self.seconds += time.perf_counter() - self._clock
-        for _ in self._progress:
-            pass
-        if self._writer:
-            self._writer.close()
-
-    def _keep(self, state: TrainerState, values: Point) -> None:
-        """Add a point to the history that is saved with the trainer's state."""
-        if not values:
-            return
-        state.log_history.append({**values, "step": state.global_step})
-        self._write(state.global_step, values)
-
-    def _write(self, step: int, values: Point) -> None:
-        if self._writer:
-            for name, value in values.items():
-                self._writer.add_scalar(name, value, step)
+    return cached(Path(folder), key, len(answers), compute)
 
 
 def _fit[T](
-    trainer: _Sft | _Dpo,
-    draft: Draft,
+    trainer: AnyTrainer,
+    place: Place,
     config: TrainingConfig,
-    measure: Callable[[PeftModel, Sequence[T]], dict[str, float]],
+    measure: Callable[[AnyModel, Sequence[T]], dict[str, float]],
     rows: Sequence[T],
+    asked: Sequence[Asked],
 ) -> Training:
-    """Run the trainer to its end, from the last whole state if there is one, and write the adapter."""
-    steps, model = trainer.args.max_steps, trainer.model
-    assert isinstance(model, PeftModel)
+    """Run the trainer to its end, from the last whole state if there is one, and write what it made."""
+    steps, model = trainer.args.max_steps, cast(AnyModel, trainer.model)
     if trainer.aux_loss_enabled:
-        balance_as_pretrained(cast(PreTrainedModel, model.get_base_model()))
-    watch = _Watch(draft, config.measured_at(steps), lambda: _named(measure(model, rows)) if rows else {})
+        balance_as_pretrained(bare(model))
+    sampler = Sampler(model, place.chat, asked, config.sample_tokens)
+    watch = Watch(place.draft, config.measured_at(steps), lambda: _named(measure(model, rows)) if rows else {})
     trainer.remove_callback(PrinterCallback)  # it prints to standard output, which is the published path's alone
     trainer.add_callback(watch)
     with scores_trained_tokens_only():
         trainer.train(resume_from_checkpoint=_last_state(Path(str(trainer.args.output_dir))))
-    state = get_peft_model_state_dict(model, save_embedding_layers=False)
-    write_adapter(draft.dir, state, model.peft_config["default"].to_dict())
-    return Training(steps, watch.seconds, [_numbers(entry) for entry in trainer.state.log_history])
+    samples = sampler.compare()
+    watch.tell(samples)
+    if isinstance(model, PeftModel):
+        state = get_peft_model_state_dict(model, save_embedding_layers=False)
+        write_adapter(place.draft.dir, state, model.peft_config["default"].to_dict())
+    else:
+        write_model(place.draft, place.checkpoint, model)
+    points = [_numbers(entry) for entry in trainer.state.log_history]
+    return Training(steps, watch.seconds, points, samples, watch.most_disk_bytes)
 
 
 def _named(found: dict[str, float]) -> Point:
     return {f"held_out/{name}": value for name, value in found.items()}
 
 
-def _arguments(draft: Draft, config: TrainingConfig, run: AlignRun, rows: int) -> dict[str, Any]:
-    steps = config.steps(rows)
+def _arguments(place: Place, config: TrainingConfig, rows: int) -> dict[str, Any]:
+    run, steps = place.run, config.steps(rows)
     accumulation = run.accumulation(config.batch_examples)
     return {
-        "output_dir": str(draft.scratch / "trainer"),
+        "output_dir": str(place.draft.scratch / "trainer"),
         "max_steps": steps,
         "per_device_train_batch_size": config.batch_examples // accumulation,
         "gradient_accumulation_steps": accumulation,
@@ -221,8 +169,9 @@ def _arguments(draft: Draft, config: TrainingConfig, run: AlignRun, rows: int) -
         "optim": "adamw_torch",
         "bf16": config.precision == "bfloat16",
         "seed": config.seed,
+        "neftune_noise_alpha": config.neftune_alpha,
         "train_sampling_strategy": "sequential",  # over rows that are in their order: see `order`
-        "use_cpu": not _on_gpu(run),
+        "use_cpu": not on_gpu(run),
         "gradient_checkpointing": run.gradient_checkpointing,
         "dataloader_pin_memory": False,
         "logging_steps": max(1, steps // _LOGGED_POINTS),
@@ -235,72 +184,10 @@ def _arguments(draft: Draft, config: TrainingConfig, run: AlignRun, rows: int) -
     }
 
 
-def _load(checkpoint: Path, config: TrainingConfig) -> PreTrainedModel:
-    register_hf_models()
-    dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
-    try:
-        with _no_bars():
-            return AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype, local_files_only=True)
-    except (ValueError, OSError) as error:
-        raise ArtifactError(
-            f"{checkpoint} does not open as a model: {str(error).splitlines()[0]}",
-            hint="a model of the project's own needs the package that declares it: install bunbuku-moe-upcycle[hf]",
-        ) from error
-
-
-def _lora(lora: Lora) -> LoraConfig:
-    return LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,  # pyright: ignore[reportArgumentType]  # a whole number is asked for, none is needed
-        lora_dropout=lora.dropout,
-        target_modules=list(lora.targets),
-        task_type="CAUSAL_LM",
-    )
-
-
-def _dataset(rows: Sequence[Example] | Sequence[Pair], config: TrainingConfig) -> Dataset:
-    """What is trained on, in the order in which it is: the trainer reads it once from the beginning to the end."""
-    order = training_order(
-        [row.length for row in rows],
-        examples=config.examples(len(rows)),
-        batch=config.batch_examples,
-        seed=config.seed,
-    )
-    return Dataset.from_list([row._asdict() for row in rows]).select(order)
-
-
-def _on_gpu(run: AlignRun) -> bool:
-    if run.device == "cuda" and not torch.cuda.is_available():
-        raise BunbukuError("`device` is 'cuda', but PyTorch sees no GPU here", hint="take `device` 'auto' or 'cpu'")
-    return run.device != "cpu" and torch.cuda.is_available()
-
-
 def _last_state(folder: Path) -> str | None:
     """The last state that was written whole, if a run was cut off here."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{_COMPLETE}")]
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
     return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(count or before)
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _no_bars() -> Iterator[None]:
-    """Keep transformers' own progress bars off the terminal, where the draft's are."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _numbers(entry: dict[str, Any]) -> Point:

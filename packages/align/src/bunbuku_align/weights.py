@@ -6,15 +6,28 @@ it is, and memory holds one tensor at a time.
 """
 
 import json
-from collections.abc import Callable, Container
+import shutil
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import torch
-from bunbuku_contracts import ArtifactError
+from bunbuku_contracts import Artifact, ArtifactError, Checkpoint, Draft, File
 
 _COPY_BYTES = 16 * 2**20
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+def copied(draft: Draft, checkpoint: Artifact[Checkpoint]) -> Iterator[tuple[File, Path]]:
+    """Copy a checkpoint's files into the draft, all but those of weights: these come back, with where they belong."""
+    files = [file for file in checkpoint.files() if file.path != "sections.json"]  # those tell of another stage
+    for file in draft.track(files, unit="files"):
+        target = draft.dir / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if file.path.endswith(".safetensors"):
+            yield file, target
+        else:
+            shutil.copyfile(checkpoint.path(file), target)
 
 
 def rewrite(
