@@ -1,14 +1,16 @@
 """Synthetic dialogues and preferences whose every item can be traced to its source.
 
-A task (`tasks`) is a config that writes items (`item`) from a `Library` (`sources`), or asks a `teacher` for them and
-judges its `replies`. `keys` names every item and gives it its chance; `checkers` say whether an answer is right, and
-`contrasts` set right answers against wrong ones. The stages are `generate`, `screen` and `prefer`.
+A task (`tasks`) is a config that writes items (`item`) from a `Library` (`sources`), or has a teacher or a chain of teachers
+(`tasks.chain`, `faculty`) write them, and judges the `replies`. `keys` names every item and gives it its chance; `sandbox` runs
+programs that nobody vouches for; `checkers` say whether an answer is right, `contrasts` and `best_of` set right answers against
+wrong ones; `filters`, `near` and `exams` say what may not stay. The stages are `generate`, `screen`, `prefer` and `survey`.
 """
 
 from bunbuku_synth.generate import GenerateConfig, GenerateRun, generate
 from bunbuku_synth.item import Item, Preference, Turn, read_items
 from bunbuku_synth.prefer import PreferConfig, PreferRun, prefer
 from bunbuku_synth.screen import ScreenConfig, screen
+from bunbuku_synth.survey import SurveyConfig, survey
 
 __all__ = [
     "GenerateConfig",
@@ -18,9 +20,11 @@ __all__ = [
     "PreferRun",
     "Preference",
     "ScreenConfig",
+    "SurveyConfig",
     "Turn",
     "generate",
     "prefer",
     "read_items",
     "screen",
+    "survey",
 ]

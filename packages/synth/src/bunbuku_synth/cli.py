@@ -5,5 +5,6 @@ from bunbuku_contracts.cli import stage_cli
 from bunbuku_synth.generate import generate
 from bunbuku_synth.prefer import prefer
 from bunbuku_synth.screen import screen
+from bunbuku_synth.survey import survey
 
-main = stage_cli(generate, screen, prefer)
+main = stage_cli(generate, screen, prefer, survey)

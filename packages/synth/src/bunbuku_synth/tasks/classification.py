@@ -46,7 +46,7 @@ class Classification(Family):
     def pose(self, dice: Dice, number: int) -> Posed:
         kind = dice.one("kind", self.kinds)
         text, labels, right = _WORLDS[kind](dice, number)
-        form = dice.one("form", self.forms)
+        form: Form = dice.one("form", self.forms)
         asked = asking(form, labels)
         return Posed(
             f"{kind}-{form.replace('_', '-')}@1", f"{text}\n{asked.request}", asked.answers[right], asked.answers, right

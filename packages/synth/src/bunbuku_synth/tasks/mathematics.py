@@ -28,7 +28,7 @@ class Mathematics(Family):
         kinds = LEVELS[self.levels[number % len(self.levels)]]
         kind = dice.one("kind", tuple(kinds))
         problem = kinds[kind](dice)
-        shown = dice.one("shown", self.shown)
+        shown: Shown = dice.one("shown", self.shown)
         way = "\n".join(problem.steps)
         answer = {
             "steps": f"{way}\n答え: {problem.written}",

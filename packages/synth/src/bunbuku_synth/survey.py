@@ -1,0 +1,159 @@
+"""The stage `survey`: what was made so far, how varied it is, and what to make next."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from bunbuku_contracts import Artifact, Config, Dialogues, Draft, Report, Section, Table, stage, write_sections
+from pydantic import Field, PositiveInt
+
+from bunbuku_synth.item import Item, read_items
+from bunbuku_synth.language import normalized
+from bunbuku_synth.tasks.textbook import Goal, Textbook
+
+_NGRAM = 3
+
+
+class SurveyConfig(Config):
+    """What is wanted."""
+
+    goals: tuple[Goal, ...] = Field(default_factory=lambda: Textbook(count=1).goals)
+    """The curriculum whose coverage is reported; that of school subjects, if nothing is said."""
+    books_per_subject: PositiveInt = 2000
+    """Distinct texts that a subject should have; its goals share them evenly."""
+    exposures_per_fact: PositiveInt = 1000
+    """Distinct texts that should say a fact."""
+    shares: dict[str, float] = Field(default_factory=dict[str, float])
+    """Wanted share of the letters of each task; those that are named are scaled to sum to one."""
+    shown: PositiveInt = 40
+    """Rows of a table, the ones that lack most first."""
+
+
+@dataclass
+class Kind:
+    """What is known of the items of one task."""
+
+    items: int = 0
+    letters: int = 0
+    templates: Counter[str] = field(default_factory=Counter[str])
+    openings: Counter[str] = field(default_factory=Counter[str])
+    grams: Counter[str] = field(default_factory=Counter[str])
+
+    def add(self, item: Item) -> None:
+        """Count an item."""
+        said = normalized("".join(turn.content for turn in item.messages if turn.role == "assistant"))
+        self.items += 1
+        self.letters += len(said)
+        self.templates[item.template] += 1
+        self.openings[said[:8]] += 1
+        self.grams.update(said[at : at + _NGRAM] for at in range(len(said) - _NGRAM + 1))
+
+
+@stage("synth.survey")
+def survey(draft: Draft, config: SurveyConfig, dialogues: dict[str, Artifact[Dialogues]]) -> Report:
+    """Report what dialogues hold: how varied they are, which goals and facts they cover, and what is to be made next.
+
+    Variety is the entropy of three-letter sequences of the answers, and how many items share a template or an opening. Goals
+    (sources `goal:<subject>/<id>`) and facts (`fact:<id>`) are counted by distinct texts.
+    """
+    kinds: dict[str, Kind] = {}
+    texts: dict[str, set[str]] = {}
+    for name, made in sorted(dialogues.items()):
+        for item in draft.track(read_items(made), unit="items", label=f"{draft.label}: {name}"):
+            kinds.setdefault(item.task, Kind()).add(item)
+            if item.source and item.source.startswith(("goal:", "fact:")):
+                texts.setdefault(item.source, set()).add(normalized(item.said))
+    distinct = {source: len(said) for source, said in texts.items()}
+    sections = (_variety(kinds), *_goals(config, distinct), *_facts(config, distinct), *_balance(config, kinds))
+    write_sections(draft, sections)
+    draft.metrics |= {f"items.{task}": float(kind.items) for task, kind in sorted(kinds.items())}
+    draft.metrics |= {f"entropy_bits.{task}": entropy(kind.grams) for task, kind in sorted(kinds.items())}
+    wanted = config.books_per_subject
+    needed = [_wanted(config, goal.subject, wanted) for goal in config.goals]
+    had = [distinct.get(f"goal:{goal.subject}/{goal.id}", 0) for goal in config.goals]
+    draft.metrics |= {
+        "goals": float(len(config.goals)),
+        "goals.begun": float(sum(count > 0 for count in had)),
+        "goals.missing_texts": float(sum(max(0, most - count) for most, count in zip(needed, had, strict=True))),
+    }
+    return Report(title="What was made, and what to make next")
+
+
+def entropy(counts: Counter[str]) -> float:
+    """Bits of a draw from these counts.
+
+    >>> entropy(Counter("いろはに")), entropy(Counter("ああああ"))
+    (2.0, 0.0)
+    """
+    total = sum(counts.values())
+    bits = math.fsum(-count / total * math.log2(count / total) for count in counts.values())
+    return bits + 0.0  # no minus zero
+
+
+def _variety(kinds: dict[str, Kind]) -> Section:
+    columns = (
+        "task",
+        "items",
+        "letters",
+        "templates",
+        "entropy of 3-grams (bits)",
+        "most frequent opening",
+        "its share",
+    )
+    rows = tuple(_variety_row(task, kind) for task, kind in sorted(kinds.items()))
+    said = "Low entropy, few templates or an opening that many items share say that a task repeats itself."
+    return Section(title="How varied it is", paragraphs=(said,), tables=(Table(columns=columns, rows=rows),))
+
+
+def _variety_row(task: str, kind: Kind) -> tuple[str | float | int, ...]:
+    opening, times = kind.openings.most_common(1)[0]
+    bits = round(entropy(kind.grams), 2)
+    return task, kind.items, kind.letters, len(kind.templates), bits, opening, f"{times / kind.items:.1%}"
+
+
+def _wanted(config: SurveyConfig, subject: str, wanted: int) -> int:
+    return math.ceil(wanted / sum(goal.subject == subject for goal in config.goals))
+
+
+def _goals(config: SurveyConfig, distinct: dict[str, int]) -> Iterable[Section]:
+    rows: list[tuple[str | int, ...]] = []
+    for goal in config.goals:
+        had = distinct.get(f"goal:{goal.subject}/{goal.id}", 0)
+        most = _wanted(config, goal.subject, config.books_per_subject)
+        rows.append((goal.subject, goal.id, goal.says, had, most, max(0, most - had)))
+    rows.sort(key=lambda row: (-int(row[5]), row[0], row[1]))
+    missing = sum(int(row[5]) for row in rows)
+    said = f"{missing:,} texts are missing for {config.books_per_subject:,} a subject; those that lack most come first."
+    columns = ("subject", "goal", "what a learner can do", "distinct texts", "wanted", "to make")
+    table = Table(columns=columns, rows=tuple(rows[: config.shown]))
+    yield Section(title="Which goals are covered", paragraphs=(said,), tables=(table,))
+
+
+def _facts(config: SurveyConfig, distinct: dict[str, int]) -> Iterable[Section]:
+    found = {source: count for source, count in distinct.items() if source.startswith("fact:")}
+    if not found:
+        return
+    rows = sorted(found.items(), key=lambda one: (one[1], one[0]))[: config.shown]
+    wanted = config.exposures_per_fact
+    table = Table(
+        columns=("fact", "distinct texts made", "wanted"),
+        rows=tuple((source.removeprefix("fact:"), count, wanted) for source, count in rows),
+    )
+    yield Section(title="Which facts were said again", tables=(table,))
+
+
+def _balance(config: SurveyConfig, kinds: dict[str, Kind]) -> Sequence[Section]:
+    """How many letters of each task are to be made, so that none has to be thrown away."""
+    if not config.shares:
+        return ()
+    scale = sum(config.shares.values())
+    wanted = {task: share / scale for task, share in config.shares.items() if share > 0}
+    had = {task: kinds[task].letters if task in kinds else 0 for task in wanted}
+    total = max(had[task] / share for task, share in wanted.items())
+    rows = tuple(
+        (task, had[task], f"{share:.1%}", math.ceil(max(0.0, total * share - had[task])))
+        for task, share in sorted(wanted.items())
+    )
+    table = Table(columns=("task", "letters", "wanted share", "letters to make"), rows=rows)
+    return (Section(title="What to make next", tables=(table,)),)
