@@ -1,6 +1,7 @@
 from bunbuku_contracts.cli import stage_cli
 
 from bunbuku_eval.stages.agree import agree
+from bunbuku_eval.stages.arena import arena, ballots, invite
 from bunbuku_eval.stages.baseline import baseline
 from bunbuku_eval.stages.choice import choice
 from bunbuku_eval.stages.compare import compare
@@ -11,4 +12,6 @@ from bunbuku_eval.stages.rate import rate_votes
 from bunbuku_eval.stages.report import report
 from bunbuku_eval.stages.score import score
 
-main = stage_cli(perplexity, baseline, choice, generate, score, compare, judge, agree, rate_votes, report)
+main = stage_cli(
+    perplexity, baseline, choice, generate, score, compare, judge, agree, rate_votes, arena, invite, ballots, report
+)

@@ -109,7 +109,7 @@ def judge(
 
     Takes `generate` or `score` reports. The judge is whom the engine asks: a server's model, or `--weights`. Its last verdict
     counts; what cannot be read is asked for again, counted and kept. Degenerate answers are told apart before: they get the
-    lowest rating, or lose, and nobody is asked. `votes.parquet` of a pairwise run is what `rate-votes` takes.
+    lowest rating, or lose, and nobody is asked. `votes.parquet` of a pairwise run is what `rate` takes.
     """
     if isinstance(run.engine, OpenAIEngine) and run.engine.served_model != config.judge:
         raise BunbukuError(
