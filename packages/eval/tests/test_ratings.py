@@ -103,6 +103,7 @@ def test_any_votes_get_finite_ratings_that_sum_to_nought(raw) -> None:
 def test_who_never_lost_is_told_to_be_unbounded() -> None:
     votes = Votes.of(["a", "b", "c", "a"], ["b", "c", "b", "c"], [1, 1, 1, 1])
     assert {row.model: row.bounded for row in rate(votes, rounds=0).rows} == {"a": False, "b": True, "c": True}
+    assert not any(row.bounded for row in rate(Votes.of(["a"], ["b"], [1]), rounds=0).rows)
 
 
 def test_many_draws_are_fitted_at_once_as_each_would_be_alone() -> None:

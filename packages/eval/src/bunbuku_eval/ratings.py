@@ -307,7 +307,8 @@ def _bounded(votes: Votes) -> NDArray[np.bool_]:
     beaten = np.bincount(left, votes.outcome, size * size) + np.bincount(right, 1 - votes.outcome, size * size)
     graph = csr_array(beaten.reshape(size, size))
     _, group = connected_components(graph, directed=True, connection="strong")
-    return group == np.bincount(group).argmax()
+    sizes = np.bincount(group)
+    return (group == sizes.argmax()) & (sizes.max() > 1)
 
 
 def _small(votes: Votes) -> float:

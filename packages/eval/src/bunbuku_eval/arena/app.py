@@ -1,6 +1,7 @@
 """The web application: a page, and four things it asks for. Nobody learns a model's name before the vote."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -14,7 +15,7 @@ from bunbuku_eval.arena.limits import Limit
 from bunbuku_eval.arena.links import voter_of
 from bunbuku_eval.arena.store import Choice, Store
 from bunbuku_eval.judging import Shown
-from bunbuku_eval.ratings import ranks, rate
+from bunbuku_eval.ratings import elo, ranks, rate
 from bunbuku_eval.votes import OUTCOMES, Votes, one_sided, without
 
 COOKIE = "voter"
@@ -107,7 +108,7 @@ class Arena:
 def arena_app(
     store: Store, answers: Mapping[str, Mapping[str, Shown]], *, secret: str, limit: Limit, min_votes: int = 20
 ) -> FastAPI:
-    """The application.
+    """The application. It closes the store when it is shut down.
 
     Args:
         store: Where duels and votes are kept.
@@ -116,7 +117,13 @@ def arena_app(
         limit: Of each voter's requests.
         min_votes: Votes before there is a leaderboard.
     """
-    app = FastAPI(title="arena", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @asynccontextmanager
+    async def closing(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        store.close()
+
+    app = FastAPI(title="arena", docs_url=None, redoc_url=None, openapi_url=None, lifespan=closing)
     arena = Arena(store, {question: dict(models) for question, models in answers.items()}, secret, limit, min_votes)
     app.middleware("http")(_guard)
     app.get("/v/{token}", response_model=None)(arena.enter)
@@ -151,7 +158,14 @@ def board(store: Store, *, min_votes: int) -> dict[str, Any]:
     kept = without(votes, [one.voter for one in one_sided(votes)])
     ratings = rate(kept, rounds=0)
     rows = [
-        {"place": place, "model": row.model, "rating": round(row.elo), "votes": row.votes}
+        {
+            "place": place,
+            "model": row.model,
+            # Whoever won or lost every time has no rating yet.
+            "rating": round(row.elo) if row.bounded else None,
+            "interval": [round(elo(end)) for end in row.sandwich] if row.bounded else None,
+            "votes": row.votes,
+        }
         for place, row in zip(ranks(ratings), ratings.rows, strict=True)
     ]
     return {"votes": len(found), "needed": min_votes, "rows": rows}

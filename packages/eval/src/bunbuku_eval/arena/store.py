@@ -18,7 +18,7 @@ from bunbuku_eval.judging import Shown
 
 type Choice = Literal["left", "right", "tie", "both_bad"]
 
-_SIDES = {"left": "a", "right": "b"}
+_WINNERS = {"left": "a", "right": "b", "tie": "tie", "both_bad": "both_bad"}
 _TABLES = """
 CREATE TABLE IF NOT EXISTS duels (
     id TEXT PRIMARY KEY, voter TEXT NOT NULL, question TEXT NOT NULL, model_left TEXT NOT NULL,
@@ -133,8 +133,7 @@ class Store:
                 "WHERE winner IS NOT NULL AND voter NOT IN (SELECT voter FROM blocked) ORDER BY voted, id"
             ).fetchall()
         for voter, question, left, right, winner, reasons, served, voted in rows:
-            side = _SIDES.get(winner, winner)
-            yield Vote(voter, question, left, right, side, reasons, served, voted)
+            yield Vote(voter, question, left, right, _WINNERS[winner], reasons, served, voted)
 
     def note(self, voter: str, what: str, detail: str = "") -> None:
         """Write into the audit log."""

@@ -75,10 +75,7 @@ def arena(config: ArenaConfig, reports: dict[str, Artifact[Report]], *, run: Are
     limit = Limit(per_second=config.requests_per_second, burst=config.burst)
     app = arena_app(store, answers, secret=secret(), limit=limit, min_votes=config.min_votes)
     _log.info("the arena is open at http://%s:%d with %d questions", run.host, run.port, len(answers))
-    try:
-        uvicorn.run(app, host=run.host, port=run.port, log_level="warning", server_header=False)
-    finally:
-        store.close()
+    uvicorn.run(app, host=run.host, port=run.port, log_level="warning", server_header=False)
 
 
 @view("eval.invite")

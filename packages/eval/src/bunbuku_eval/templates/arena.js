@@ -63,9 +63,10 @@
     body.replaceChildren();
     for (const row of standing.rows) {
       const line = document.createElement("tr");
-      for (const name of ["place", "model", "rating", "votes"]) {
+      const span = row.interval ? `${row.interval[0]} – ${row.interval[1]}` : "–";
+      for (const value of [row.place, row.model, row.rating ?? "–", span, row.votes]) {
         const cell = document.createElement("td");
-        cell.textContent = row[name];
+        cell.textContent = value;
         line.append(cell);
       }
       body.append(line);
