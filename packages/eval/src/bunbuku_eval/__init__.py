@@ -1,4 +1,4 @@
-"""Perplexity, multiple choice, sampled answers and one page that shows the whole run.
+"""Perplexity, tasks, judges, votes and one page that shows the whole run.
 
 Every measurement is a stage that ends in a report artifact: its numbers in the manifest's metrics, its tables in
 `sections.json`, and one row an item in `items.parquet`. `report` is the stage that gathers such artifacts, of this
