@@ -110,10 +110,10 @@ def _communicate(job: bytes, limits: Limits) -> tuple[bytes, str]:
 def _read(descriptor: int, limits: Limits) -> tuple[bytes, str]:
     """What comes out, and which limit it met, if any. No more is held than may come out."""
     deadline = time.monotonic() + limits.wall_seconds
-    said = b""
+    said, waiting = b"", select.poll()
+    waiting.register(descriptor, select.POLLIN)
     while len(said) <= limits.output_kibibytes * 1024:
-        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
+        if not waiting.poll(max(0.0, deadline - time.monotonic()) * 1000):
             return said, "time"
         chunk = os.read(descriptor, 65536)
         if not chunk:
