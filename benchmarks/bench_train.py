@@ -171,7 +171,11 @@ def hugging_face(folder: Path) -> tuple[Callable[[], float], dict[str, Callable[
 
     torch.set_num_threads(1)
     shape: dict[str, Any] = {"hidden_size": WIDTH, "intermediate_size": FEED_FORWARD, "num_hidden_layers": LAYERS}
-    heads: dict[str, Any] = {"num_attention_heads": HEADS, "num_key_value_heads": HEADS, "max_position_embeddings": LENGTH}
+    heads: dict[str, Any] = {
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": HEADS,
+        "max_position_embeddings": LENGTH,
+    }
     config = LlamaConfig(vocab_size=VOCABULARY, **shape, **heads, tie_word_embeddings=False, use_cache=False)
     config._attn_implementation = "sdpa"
     model, batch = LlamaForCausalLM(config), batches(folder)
@@ -196,8 +200,18 @@ def litgpt(folder: Path) -> tuple[Callable[[], float], dict[str, Callable[[], fl
 
     torch.set_num_threads(1)
     shape: dict[str, Any] = {"n_layer": LAYERS, "n_embd": WIDTH, "n_head": HEADS, "intermediate_size": FEED_FORWARD}
-    llama: dict[str, Any] = {"norm_class_name": "RMSNorm", "mlp_class_name": "LLaMAMLP", "bias": False, "parallel_residual": False}
-    rows: dict[str, Any] = {"block_size": LENGTH, "vocab_size": VOCABULARY, "padded_vocab_size": VOCABULARY, "rotary_percentage": 1.0}
+    llama: dict[str, Any] = {
+        "norm_class_name": "RMSNorm",
+        "mlp_class_name": "LLaMAMLP",
+        "bias": False,
+        "parallel_residual": False,
+    }
+    rows: dict[str, Any] = {
+        "block_size": LENGTH,
+        "vocab_size": VOCABULARY,
+        "padded_vocab_size": VOCABULARY,
+        "rotary_percentage": 1.0,
+    }
     model, batch = GPT(Config(name="bench", **shape, **llama, **rows)), batches(folder)
     for parameter in model.parameters():
         if parameter.ndim > 1:

@@ -89,7 +89,8 @@ def submit(folder: Path, slurm: dict[str, str], *given: str) -> str:
 
 def state(job: str, slurm: dict[str, str]) -> dict[str, str]:
     done = subprocess.run(["scontrol", "show", "job", "-o", job], env=slurm, capture_output=True, text=True, check=True)
-    return dict(word.partition("=")[::2] for word in done.stdout.split())
+    parted = (word.partition("=") for word in done.stdout.split())
+    return {name: value for name, _, value in parted}
 
 
 def wait(until: Callable[[], bool], what: str, seconds: float = 180) -> None:

@@ -73,7 +73,7 @@ def read(length: int, sequences: int) -> Stint:
 def begins_of(reads: list[Stint], tokens: int, block: int, seed: int = 1) -> Iterator[tuple[int, int, int]]:
     """Epoch, begin and length of every sequence."""
     laps = list(laps_of_text(stints(reads), tokens=tokens, block_tokens=block))
-    track = Track(laps, seed=seed, load=Packing.load)
+    track = Track(laps, seed=seed, load=lambda name: Packing.load(Path(name)))
     for number in range(sum(one.sequences for one in reads)):
         pieces = track.pieces(number)
         yield track.lap(number).epoch, int(pieces.begins[0]), int(pieces.lengths[0])

@@ -218,7 +218,9 @@ def test_inputs_of_another_tokenizer_are_refused(
 def test_too_little_text_is_refused_before_anything_starts(
     tmp_path: Path, tokens: Artifact[Tokens], tokenizer: Artifact[Tokenizer], tiny: SimpleNamespace
 ) -> None:
-    config = tiny.config(steps=2).model_copy(update={"sequence_length": 10**6, "batch_tokens": 10**6, "total_tokens": 10**6})
+    config = tiny.config(steps=2).model_copy(
+        update={"sequence_length": 10**6, "batch_tokens": 10**6, "total_tokens": 10**6}
+    )
     with pytest.raises(ArtifactError, match="a sequence of 1000000 needs one more than that"):
         train(tmp_path / "out", config, tokens, tokenizer)
 
