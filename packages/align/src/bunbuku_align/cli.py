@@ -2,6 +2,8 @@
 
 from bunbuku_contracts.cli import stage_cli
 
-from bunbuku_align.stages import dpo, merge, sft
+from bunbuku_align.chat.views import chat, talk
+from bunbuku_align.show import show
+from bunbuku_align.stages import combine, dpo, merge, sft
 
-main = stage_cli(sft, dpo, merge)
+main = stage_cli(sft, dpo, merge, combine, chat, talk, show)

@@ -21,6 +21,9 @@ from bunbuku_align.objectives import Answers, Reference, judge, needs_reference
 from bunbuku_align.training import AnyObjective
 
 type AnyModel = PreTrainedModel | PeftModel
+_TIE = 1e-5
+"""Margins below this are rounding: a reference that was asked in other batches differs by as much."""
+
 type Labelled = tuple[list[int], list[int]]
 """Ids and labels."""
 
@@ -74,7 +77,8 @@ def measure_preferences(
         )
         margin_B = judged.chosen_rewards_B - judged.rejected_rewards_B
         far_B = policy_B - reference_B
-        found.append(torch.stack([judged.loss_B, margin_B, (margin_B.sign() + 1) / 2, far_B[::2], far_B[1::2]]))
+        higher_B = (torch.where(margin_B.abs() < _TIE, 0.0, margin_B.sign()) + 1) / 2
+        found.append(torch.stack([judged.loss_B, margin_B, higher_B, far_B[::2], far_B[1::2]]))
     names = ("loss", "margin", "accuracy", "logratio_chosen", "logratio_rejected")
     means = torch.cat(found, 1).mean(1).tolist()
     return dict(zip(names, means, strict=True))

@@ -3,6 +3,7 @@
 from bunbuku_contracts import Artifact, ArtifactError, Checkpoint, ConfigError, Dialogues, Draft, Preferences, stage
 
 from bunbuku_align.examples import prepare_dialogues, prepare_preferences
+from bunbuku_align.methods import CombineConfig
 from bunbuku_align.parquet import read_dialogues, read_preferences
 from bunbuku_align.reporting import report
 from bunbuku_align.run import ANYWHERE, AlignRun
@@ -94,6 +95,36 @@ def merge(
     _check_base(checkpoint, adapter)
     fold_in(draft, checkpoint, adapter)
     return checkpoint.spec.model_copy(update={"chat": checkpoint.spec.chat or adapter.spec.chat})
+
+
+@stage("align.combine", revision=1)
+def combine(
+    draft: Draft,
+    config: CombineConfig,
+    models: dict[str, Artifact[Checkpoint]],
+    base: Artifact[Checkpoint] | None = None,
+) -> Checkpoint:
+    """Make one checkpoint of several: linear, slerp, task_arithmetic, ties, dare or model_stock.
+
+    The models, `--models NAME=DIR` each, are checkpoints in Hugging Face format of one architecture, dense or with
+    experts; methods that speak of differences take the `--base` that all were trained from. Tensor by tensor: memory holds
+    one of each model at a time. Names, layout and tokenizer are the base's, or else the first model's by name.
+    """
+    from bunbuku_align.combining import check_models, combine_into
+
+    for model in [*models.values(), *([base] if base else [])]:
+        _check_hf(model)
+    check_models(config, models, base)
+    combine_into(draft, config, models, base)
+    spec = models[min(models)].spec
+    every = [model.spec for model in models.values()]
+    return spec.model_copy(
+        update={
+            "chat": all(one.chat for one in every),
+            "step": max(one.step for one in every),
+            "tokens_seen": max(one.tokens_seen for one in every),
+        }
+    )
 
 
 def _trained(checkpoint: Artifact[Checkpoint], config: TrainingConfig) -> Checkpoint:

@@ -1,0 +1,200 @@
+"""Talking to checkpoints: the server over loopback, the page in a browser, the terminal, and what is kept."""
+
+import http.client
+import io
+import json
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from html import unescape
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import uvicorn
+from bunbuku_align.chat.server import make_app
+from bunbuku_align.chat.styles import STYLES
+from bunbuku_align.chat.talker import Talker
+from bunbuku_align.chat.views import ChatConfig, ChatRun, keep_in, talk
+from bunbuku_align.parquet import read_dialogues
+from bunbuku_align.show import ShowConfig, show
+from bunbuku_align.template import ChatTokenizer
+from bunbuku_contracts import BunbukuError, ConfigError, load
+from bunbuku_contracts.kinds import Dialogues
+from bunbuku_inference import Message, Request, Sampling, TransformersEngine, open_model
+
+ENGINE = TransformersEngine(device="cpu", threads=1)
+EVIL = "<script>document.title='broken'</script><img src=x onerror=\"document.title='broken'\">"
+
+
+@pytest.fixture(scope="module")
+def server(make, tmp_path_factory) -> Iterator[tuple[int, Path]]:
+    """Two models behind a page on loopback, and where conversations are kept."""
+    folder = tmp_path_factory.mktemp("kept")
+    models = {"one": make.model(), "two<b>": make.model(seed=1)}
+    talkers = {name: Talker(name, open_model(ENGINE, model.dir)) for name, model in models.items()}
+    contents = {name: model.content for name, model in models.items()}
+
+    def keep(name: str, messages: Any) -> str:
+        return keep_in(folder, contents, name, messages)
+
+    app = make_app(talkers, language="ja", style="default", keep=keep)
+    running = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
+    thread = threading.Thread(target=running.run, daemon=True)
+    thread.start()
+    while not running.started:
+        time.sleep(0.01)
+    yield running.servers[0].sockets[0].getsockname()[1], folder
+    running.should_exit = True
+    thread.join()
+    for talker in talkers.values():
+        talker.close()
+
+
+def call(port: int, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, str], str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    sent = None if body is None else json.dumps(body)
+    connection.request(method, path, sent, {"Content-Type": "application/json"} | headers)
+    reply = connection.getresponse()
+    found = reply.status, {name.lower(): value for name, value in reply.getheaders()}, reply.read().decode()
+    connection.close()
+    return found
+
+
+def ask(port: int, text: str, model: str = "one", **more: Any) -> list[dict[str, Any]]:
+    body = {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": 8, **more}
+    status, _, reply = call(port, "POST", "/ask", body)
+    assert status == 200, reply
+    return [json.loads(line) for line in reply.splitlines()]
+
+
+def test_an_answer_comes_in_pieces_that_grow(server) -> None:
+    port, _ = server
+    pieces = ask(port, "一", temperature=1)
+    assert len(pieces) > 2
+    texts = [piece["text"] for piece in pieces]
+    assert all(longer.startswith(text) for text, longer in pairwise(texts))
+    assert [piece["finish"] for piece in pieces[:-1]] == [None] * (len(pieces) - 1)
+    assert pieces[-1]["finish"] in ("stop", "length")
+    assert texts[-1] == ask(port, "一", temperature=1)[-1]["text"], "the same seed says the same"
+
+
+def test_thirty_people_at_once_all_get_their_own_answers(server) -> None:
+    port, _ = server
+    questions = [f"{number % 10}は何" for number in range(60)]
+    alone = {text: ask(port, text, temperature=0)[-1]["text"] for text in sorted(set(questions))}
+    with ThreadPoolExecutor(30) as people:
+        found = list(people.map(lambda text: ask(port, text, temperature=0), questions))
+    assert all(pieces[-1]["finish"] in ("stop", "length") for pieces in found)
+    assert [pieces[-1]["text"] for pieces in found] == [alone[text] for text in questions]
+
+
+def test_the_system_prompt_changes_what_the_template_makes_of_it(make) -> None:
+    with open_model(ENGINE, make.model().dir) as model:
+        for style in STYLES.values():
+            system = (Message(role="system", content=style.prompt),) if style.prompt else ()
+            request = Request(prompt=(*system, Message(role="user", content="一")), sampling=Sampling(max_tokens=1))
+            [answer] = model.generate([request])
+            line = style.prompt or "以下は、タスクを説明する指示です。"
+            expected = f"<s>{line}\n\n### 指示:\n一\n\n### 応答:\n"
+            assert answer.prompt_tokens == len(ChatTokenizer(make.model().dir).encode(expected))
+
+
+def test_a_conversation_is_kept_as_dialogues_that_can_be_trained_on(server) -> None:
+    port, folder = server
+    turns = [
+        {"role": "system", "content": "言え"},
+        {"role": "user", "content": "一"},
+        {"role": "assistant", "content": EVIL},
+    ]
+    status, _, reply = call(port, "POST", "/keep", {"model": "one", "messages": turns})
+    assert status == 200
+    kept = load(Path(json.loads(reply)["kept"]), Dialogues)
+    assert kept.dir.parent == folder
+    [row] = read_dialogues(kept)
+    assert [message._asdict() for message in row.messages] == turns
+    assert call(port, "POST", "/keep", {"model": "one", "messages": turns})[2] == reply, "kept once"
+
+
+def test_what_is_no_question_is_refused_and_never_a_crash(server) -> None:
+    port, _ = server
+    good = {"model": "one", "messages": [{"role": "user", "content": "一"}]}
+    for body, expected in (
+        (good | {"model": "three"}, 404),
+        (good | {"messages": []}, 422),
+        (good | {"messages": [{"role": "assistant", "content": "一"}]}, 422),
+        (good | {"messages": [{"role": "wizard", "content": "一"}]}, 422),
+        (good | {"temperature": -1}, 422),
+        (good | {"max_tokens": 10**9}, 422),
+        (good | {"messages": [{"role": "user", "content": "一" * 20_001}]}, 422),
+        (good | {"more": 1}, 422),
+    ):
+        assert call(port, "POST", "/ask", body)[0] == expected, body
+    assert call(port, "POST", "/keep", good)[0] == 422
+    assert call(port, "POST", "/ask", good, Origin="http://elsewhere.example")[0] == 403
+    assert call(port, "GET", "/nothing")[0] == 404
+    long = ask(port, "一" * 300)
+    assert long[-1]["finish"] == "error"
+    assert "too_long" in long[-1]["text"]
+
+
+def test_the_page_may_load_nothing_but_its_own(server) -> None:
+    port, _ = server
+    status, headers, page = call(port, "GET", "/")
+    assert status == 200
+    assert "script-src 'self'" in headers["content-security-policy"]
+    assert "http" not in page.replace("http-equiv", "")
+    assert "innerHTML" not in call(port, "GET", "/chat.js")[2]
+
+
+@pytest.mark.chromium
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
+def test_in_a_browser_markup_is_shown_as_text(server, tmp_path: Path) -> None:
+    port, _ = server
+    address = f"http://127.0.0.1:{port}/#" + urlencode({"say": EVIL, "tokens": 4})
+    command = [
+        *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+        *("--disable-background-networking", f"--user-data-dir={tmp_path}", "--virtual-time-budget=300000"),
+        *("--dump-dom", address),
+    ]
+    found = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    assert "<title>bunbuku</title>" in found
+    assert 'data-answered="1"' in found
+    assert found.count("&lt;script&gt;") == 2, "once in either column"
+    assert EVIL in unescape(found)
+    assert "<img" not in found
+    assert "two&lt;b&gt;" in found
+
+
+def test_a_terminal_holds_the_same_conversation(make, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("一は何\n/system 言え\n[bold]二[/bold]\n\n"))
+    config = ChatConfig(temperature=0, max_tokens=4)
+    talk(config, make.model(), run=ChatRun(engine=ENGINE))
+    assert capsys.readouterr().out.count("> ") == 4
+
+
+def test_a_style_that_nobody_knows_is_refused(make) -> None:
+    with pytest.raises(ConfigError, match="`style` 'pirate' is not known"):
+        talk(ChatConfig(style="pirate"), make.model(), run=ChatRun(engine=ENGINE))
+
+
+def test_what_is_trained_is_shown_in_colour(make, tmp_path: Path, capsys) -> None:
+    base = make.model()
+    data = make.dialogues({"一": [("user", EVIL), ("assistant", "いち🦝"), ("user", "二"), ("assistant", "に")]})
+    show(ShowConfig(page=str(tmp_path / "page.html"), max_tokens=1000), base, data)
+    told = capsys.readouterr().out
+    assert "trained" in told
+    assert "🦝" in told
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "🦝" in page
+    pairs = make.preferences({"一": ([("user", "一")], "いち", "に")})
+    show(ShowConfig(), base, preferences=pairs)
+    assert capsys.readouterr().out.count("tokens are trained") == 2
+    with pytest.raises(BunbukuError, match="either --dialogues or --preferences"):
+        show(ShowConfig(), base)
