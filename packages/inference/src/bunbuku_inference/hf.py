@@ -17,7 +17,7 @@ from bunbuku_contracts.models import register_hf_models
 from bunbuku_inference.encoding import Encoder, cut
 from bunbuku_inference.engine import TransformersEngine
 from bunbuku_inference.errors import EngineError
-from bunbuku_inference.model import Finished, Groups, Halted
+from bunbuku_inference.model import Finished, Groups, Halted, Told
 from bunbuku_inference.request import Answer, Request, Sampling, ScoreRequest
 from bunbuku_inference.workload import Job, Piece, Tally, jobs
 
@@ -50,6 +50,7 @@ class Transformers:
 
     def __init__(self, engine: TransformersEngine, weights: Path) -> None:
         self._engine = engine
+        self._told: Told | None = None
         if engine.threads:
             torch.set_num_threads(engine.threads)
         device = engine.device
@@ -85,6 +86,14 @@ class Transformers:
                 answers = self._write(batch)
             yield answers
 
+    def stream(self, requests: Sequence[Request], told: Told) -> Groups:
+        """Answers like `generate`'s, with the text so far told while it is written."""
+        self._told = told
+        try:
+            yield from self.generate(requests, halted=lambda: False)
+        finally:
+            self._told = None
+
     def score(self, requests: Sequence[ScoreRequest]) -> Groups:
         """Scores, a batch of windows at a time."""
         tally = Tally(requests, self._encoder, self._context)
@@ -113,7 +122,7 @@ class Transformers:
         longest = max(len(job.ids) for job in batch)
         ids_BL = torch.tensor([[0] * (longest - len(job.ids)) + job.ids for job in batch])
         mask_BL = torch.tensor([[0] * (longest - len(job.ids)) + [1] * len(job.ids) for job in batch])
-        ending = _Ending(batch, longest, self._encoder, self._ends, self._context)
+        ending = _Ending(batch, longest, self._encoder, self._ends, self._context, told=self._told)
         settings = GenerationConfig(do_sample=False, max_new_tokens=max(ending.limits), pad_token_id=0)
         with _quietly():
             written_BL = self._model.generate(  # pyright: ignore[reportCallIssue]
@@ -200,6 +209,7 @@ class _Ending(StoppingCriteria):
     context: int
     lengths: list[int] = field(default_factory=list)
     """Tokens each row wrote; 0 while it still writes."""
+    told: Told | None = None
 
     def __post_init__(self) -> None:
         self.lengths = [0] * len(self.batch)
@@ -211,11 +221,19 @@ class _Ending(StoppingCriteria):
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         written = input_ids.shape[1] - self.longest
         for row, (job, limit) in enumerate(zip(self.batch, self.limits, strict=True)):
-            if self.lengths[row] == 0 and (
-                written >= limit or self._ends_here(job, input_ids[row, self.longest :].tolist())
-            ):
+            if self.lengths[row] > 0:
+                continue
+            if written >= limit or self._ends_here(job, input_ids[row, self.longest :].tolist()):
                 self.lengths[row] = written
+            elif self.told:
+                self.told(job.index, self._so_far(job, input_ids[row, self.longest :].tolist()))
         return torch.tensor([length > 0 for length in self.lengths], device=input_ids.device)
+
+    def _so_far(self, job: Job, written: list[int]) -> str:
+        """What is surely part of the answer: no half character, and nothing that may become a stop string."""
+        text = self.encoder.continuation(job.ids, written).rstrip("\ufffd")
+        longest = max(map(len, job.request.sampling.stop), default=1) - 1
+        return text[: len(text) - longest] if longest else text
 
     def _ends_here(self, job: Job, written: list[int]) -> bool:
         stops = job.request.sampling.stop

@@ -39,6 +39,8 @@ class Finished:
 
 type Groups = Generator[list[Finished]]
 """Outcomes as they come, in any order; a group is stored in one transaction."""
+type Told = Callable[[int, str], object]
+"""Told the index of a request and the text so far."""
 type Halted = Callable[[], bool]
 """Whether no more requests are to be begun."""
 
@@ -130,6 +132,26 @@ class Model:
         if missing := sum(outcome is None for outcome in outcomes):
             raise BudgetSpent(self._purse.account, missing)
         return [outcome for outcome in outcomes if outcome is not None]
+
+    def stream(self, requests: Sequence[Request], told: Told) -> list[Answer | Failure]:
+        """Answers, told while they are written: `told(index, text)` gets the whole text so far, and at last all of it.
+
+        Nothing is looked up in the cache or kept there. An engine that cannot tell tells the whole text at once.
+        """
+        begun = perf_counter()
+        begin = getattr(self._backend, "stream", None)
+        groups = begin(requests, told) if begin else self._backend.generate(requests, halted=lambda: False)
+        outcomes: dict[int, Answer | Failure] = {}
+        for group in groups:
+            self._count(group)
+            for done in group:
+                outcome = _checked(done.outcome, Answer)
+                outcomes[done.index] = outcome
+                if isinstance(outcome, Answer):
+                    told(done.index, outcome.text)
+        self.meter.requests += len(requests)
+        self.meter.seconds += perf_counter() - begun
+        return [outcomes[index] for index in range(len(requests))]
 
     def try_score(self, requests: Sequence[ScoreRequest], *, progress: Progress | None = None) -> list[Score | Failure]:
         """Like `score`, with a `Failure` in the place of a score that could not be had."""
