@@ -1,0 +1,104 @@
+"""Step by step the losses of TRL used bare: what is mended at its edges changes nothing of what it computes."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bunbuku_align import AlignRun, DpoConfig, Lora, SftConfig, dpo, sft
+from bunbuku_align.batches import ordered
+from bunbuku_align.examples import prepare_dialogues, prepare_preferences
+from bunbuku_align.loading import lora_of
+from bunbuku_align.order import training_order
+from bunbuku_align.parquet import read_dialogues, read_preferences
+from bunbuku_align.template import ChatTokenizer
+from bunbuku_contracts import read_sections
+from datasets import Dataset
+from transformers import AutoModelForCausalLM
+from trl.trainer.dpo_config import DPOConfig as BareDpoConfig
+from trl.trainer.dpo_trainer import DPOTrainer
+from trl.trainer.sft_config import SFTConfig as BareSftConfig
+from trl.trainer.sft_trainer import SFTTrainer
+
+HERE = AlignRun(device="cpu", threads=1)
+STEPS = [3, pytest.param(20, marks=pytest.mark.long)]
+KINDS = ["llama", "mixtral"]
+LIMITS: dict[str, Any] = {"max_tokens": 64, "batch_examples": 8, "epochs": 3, "samples": 0, "held_out_share": 0}
+
+
+@pytest.fixture
+def base(request, make, tmp_path: Path):
+    """A model whose balancing loss weighs nothing: that one is ours, and known to differ."""
+    source = make.model(request.param)
+    folder = tmp_path / "base"
+    shutil.copytree(source.dir, folder)
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(config.replace('"router_aux_loss_coef": 0.02', '"router_aux_loss_coef": 0.0'))
+    return type(source)(folder, source.manifest)
+
+
+def bare_arguments(config: SftConfig | DpoConfig, steps: int, folder: Path) -> dict[str, Any]:
+    return {
+        "output_dir": str(folder), "max_steps": steps, "per_device_train_batch_size": 8, "learning_rate": 1e-2,
+        "lr_scheduler_type": "cosine", "warmup_steps": config.warmup_steps(steps), "seed": 0, "use_cpu": True,
+        "logging_steps": 1, "train_sampling_strategy": "sequential", "max_length": None, "report_to": "none",
+        "gradient_checkpointing": False, "bf16": False,
+    }  # fmt: skip
+
+
+def losses(trainer) -> list[float]:
+    trainer.train()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def ours(made) -> list[float]:
+    return next(
+        [y for _, y in curve.points] for curve in read_sections(made)[0].curves if curve.name == "training loss"
+    )
+
+
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("base", KINDS, indirect=True)
+def test_fine_tuning_is_that_of_trl(base, steps, make, numerals, tmp_path: Path) -> None:
+    data = make.dialogues(numerals)
+    config = SftConfig(**LIMITS, max_steps=steps, learning_rate=1e-2, adapter=Lora(rank=4))
+    chat = ChatTokenizer(base.dir)
+    rows = prepare_dialogues(read_dialogues(data), chat.render, chat.encode, max_tokens=64, held_out_share=0).train
+    trainer = SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(base.dir),
+        args=BareSftConfig(**bare_arguments(config, steps, tmp_path / "bare")),
+        train_dataset=ordered(rows, config),
+        processing_class=chat.tokenizer,
+        peft_config=lora_of(config),
+    )
+    bare = losses(trainer)
+    assert ours(sft(tmp_path / "sft", config, base, data, run=HERE)) == pytest.approx(bare, abs=1e-5)
+    assert len(bare) == steps
+
+
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("base", KINDS, indirect=True)
+def test_preferences_are_those_of_trl_which_tokenises_by_itself(base, steps, make, numerals, tmp_path: Path) -> None:
+    data = make.preferences({id: (turns[:1], turns[1][1], "ひと") for id, turns in numerals.items()})
+    config = DpoConfig(**LIMITS, max_steps=steps, learning_rate=1e-2, adapter=Lora(rank=4))
+    chat = ChatTokenizer(base.dir)
+    pairs = prepare_preferences(read_preferences(data), chat.render, chat.encode, max_tokens=64, held_out_share=0).train
+    order = training_order([pair.length for pair in pairs], examples=config.examples(len(pairs)), batch=8, seed=0)
+    rows = [
+        {
+            "prompt": [message._asdict() for message in row.prompt],
+            "chosen": [{"role": "assistant", "content": row.chosen}],
+            "rejected": [{"role": "assistant", "content": row.rejected}],
+        }
+        for row in read_preferences(data)
+    ]
+    trainer = DPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(base.dir),
+        args=BareDpoConfig(**bare_arguments(config, steps, tmp_path / "bare"), beta=0.1),
+        train_dataset=Dataset.from_list(rows).select(order),
+        processing_class=chat.tokenizer,
+        peft_config=lora_of(config),
+    )
+    bare = losses(trainer)
+    assert ours(dpo(tmp_path / "dpo", config, base, data, run=HERE)) == pytest.approx(bare, abs=1e-5)
+    assert len(bare) == steps
