@@ -1,6 +1,6 @@
 """Merging checkpoints beside mergekit: seconds, memory at most, and by how much the weights differ.
 
-    BUNBUKU_MERGEKIT=…/bin/mergekit-yaml python benchmarks/bench_merge.py [megabytes] [rounds]
+    BUNBUKU_MERGEKIT=…/bin/mergekit-yaml python benchmarks/bench_merge.py [megabytes] [rounds] [method]
 
 Three toy Llamas of the same shape, float32, in three shards each. Both commands run as a person runs them, start-up included, in
 turns, on one thread; memory is the largest resident set of the process.
@@ -114,7 +114,8 @@ def commands(method: str, models: dict[str, Artifact[Checkpoint]], root: Path) -
 
 
 def main() -> None:
-    megabytes, rounds = (int(value) for value in (sys.argv[1:] + ["300", "3"][len(sys.argv) - 1 :]))
+    given = sys.argv[1:]
+    megabytes, rounds = (int(value) for value in given[:2] + ["300", "3"][len(given) :])
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         models = {
@@ -123,7 +124,7 @@ def main() -> None:
         }
         held = sum(file.bytes for file in models["base"].files()) / 1e6
         print(f"{held:.0f} MB a model, {rounds} rounds, medians")
-        for method in METHODS:
+        for method in given[2:] or METHODS:
             found: dict[str, list[tuple[float, float]]] = {"ours": [], "theirs": []}
             for _ in range(rounds):
                 for whose, command in zip(found, commands(method, models, root), strict=True):
@@ -132,13 +133,14 @@ def main() -> None:
             ours, theirs = weights(root / "ours"), weights(root / "theirs")
             assert ours.keys() == theirs.keys()
             apart = max((ours[name] - theirs[name]).abs().max().item() for name in ours)
+            far = sum(int(((ours[name] - theirs[name]).abs() > 1e-6).sum()) for name in ours)
             seconds, memory = (
                 [statistics.median(run[what] for run in found[whose]) for whose in ("ours", "theirs")]
                 for what in (0, 1)
             )
             print(
                 f"{method:16} {seconds[0]:6.1f} s against {seconds[1]:6.1f} s ({seconds[0] / seconds[1]:.2f}), "
-                f"{memory[0]:5.0f} MiB against {memory[1]:5.0f} MiB ({memory[0] / memory[1]:.2f}), apart {apart:.1e}",
+                f"{memory[0]:5.0f} MiB against {memory[1]:5.0f} MiB ({memory[0] / memory[1]:.2f}), apart {apart:.1e}, {far} of {sum(map(torch.numel, ours.values()))} weights by more than 1e-6",
                 flush=True,
             )
 

@@ -36,6 +36,13 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 HERE = AlignRun(device="cpu", threads=1)
 KEPT = AlignRun(device="cpu", threads=1, reference="cached")
+
+
+def few(**changed: Any) -> dict[str, Any]:
+    """Settings of a short training."""
+    return FEW | changed
+
+
 FEW: dict[str, Any] = {"max_tokens": 64, "batch_examples": 16, "max_steps": 3, "learning_rate": 1e-2, "samples": 0}
 KINDS = pytest.mark.parametrize("kind", ["llama", "mixtral"])
 EVERYWHERE = Lora(rank=2, alpha=4, experts=True, router=True)
@@ -85,7 +92,7 @@ def test_a_packed_batch_has_the_loss_of_its_dialogues_one_by_one(kind, make, dia
         (Packed(3), together),
         (DataCollatorForLanguageModeling(3), rows),
     ):
-        batch = collate(list(ordered(data, config)))
+        batch = collate([dict(row) for row in ordered(data, config)])
         with torch.no_grad():
             found.append(model(**batch, **more))
     assert found[0].loss.item() == pytest.approx(found[1].loss.item(), abs=1e-5)
@@ -151,7 +158,7 @@ def test_no_penalty_is_dpo_to_the_last_digit_that_counts(make, preferences, tmp_
 
 @pytest.mark.parametrize("objective", [Simpo(), Orpo()], ids=lambda objective: objective.type)
 def test_objectives_without_a_reference_raise_the_margin_too(objective, make, preferences, tmp_path: Path) -> None:
-    config = DpoConfig(**FEW | {"max_steps": 8}, held_out_share=0.2, objective=objective)
+    config = DpoConfig(**few(max_steps=8), held_out_share=0.2, objective=objective)
     metrics = dpo(tmp_path / "dpo", config, make.model(), preferences, run=HERE).manifest.metrics
     assert metrics["held_out.margin.end"] > metrics["held_out.margin.start"] + 0.01
 
@@ -188,7 +195,7 @@ def test_the_router_stays_unless_it_is_asked_for(make, dialogues, tmp_path: Path
     base = make.model("mixtral")
     adapter = sft(tmp_path / "sft", SftConfig(**FEW, adapter=Lora(rank=2, experts=True)), base, dialogues, run=HERE)
     merged = merge(tmp_path / "merged", MergeConfig(), base, adapter)
-    config = SftConfig(**FEW | {"learning_rate": 1e-3}, adapter=Full(router=False))
+    config = SftConfig(**few(learning_rate=1e-3), adapter=Full(router=False))
     frozen = sft(tmp_path / "full", config, base, dialogues, run=HERE)
     old = weights(base.dir)
     for made in (merged, frozen):
@@ -202,7 +209,7 @@ def test_all_weights_train_to_a_checkpoint_of_the_same_layout(
     kind, make, dialogues, preferences, tmp_path: Path
 ) -> None:
     base = make.model(kind, shard="20KB")
-    config = SftConfig(**FEW | {"max_steps": 10, "learning_rate": 3e-3}, held_out_share=0.2, adapter=Full())
+    config = SftConfig(**few(max_steps=10, learning_rate=3e-3), held_out_share=0.2, adapter=Full())
     tuned = sft(tmp_path / "sft", config, base, dialogues, run=HERE)
     assert tuned.manifest.metrics["held_out.loss.end"] < tuned.manifest.metrics["held_out.loss.start"] - 1
     assert tuned.spec.format == "hf"
@@ -212,7 +219,7 @@ def test_all_weights_train_to_a_checkpoint_of_the_same_layout(
     for file in base.files():
         if not file.path.endswith(".safetensors"):
             assert base.path(file).read_bytes() == tuned.dir.joinpath(file.path).read_bytes()
-    held = DpoConfig(**FEW | {"learning_rate": 1e-3}, held_out_share=0.2, adapter=Full())
+    held = DpoConfig(**few(learning_rate=1e-3), held_out_share=0.2, adapter=Full())
     preferring = dpo(tmp_path / "dpo", held, tuned, preferences, run=HERE)
     metrics = preferring.manifest.metrics
     assert metrics["held_out.margin.start"] == pytest.approx(0, abs=1e-6)
@@ -237,6 +244,6 @@ def test_an_adapter_for_what_a_model_has_not_is_refused(make, dialogues, tmp_pat
 def test_states_take_a_bounded_place_on_disk(make, dialogues, tmp_path: Path) -> None:
     run = HERE.model_copy(update={"save_every_steps": 1})
     few = sft(tmp_path / "few", SftConfig(**FEW), make.model(), dialogues, run=run).manifest.metrics
-    many = SftConfig(**FEW | {"max_steps": 12})
+    many = SftConfig(**few(max_steps=12))
     often = sft(tmp_path / "many", many, make.model(), dialogues, run=run).manifest.metrics
     assert 0 < often["disk_bytes.most"] <= 1.1 * few["disk_bytes.most"], "more steps, no more states at once"

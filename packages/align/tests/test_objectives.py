@@ -59,7 +59,7 @@ def bigrams() -> LlamaForCausalLM:
         for name, weight in model.named_parameters():
             if "o_proj" in name or "down_proj" in name:
                 weight.zero_()
-        model.get_input_embeddings().weight.copy_(torch.eye(WIDTH))
+        model.model.embed_tokens.weight.copy_(torch.eye(WIDTH))
         model.lm_head.weight.copy_(table.log().T / sqrt(WIDTH))
     return model
 
@@ -78,9 +78,9 @@ def trained_loss(objective: AnyObjective, rows: list[dict[str, Any]], tokenizer,
         objective, arguments, model=bigrams(), train_dataset=Dataset.from_list(rows), processing_class=tokenizer
     )
     batch = trainer.data_collator(rows)
+    assert isinstance(trainer.model, nn.Module)
     loss: torch.Tensor = trainer.compute_loss(trainer.model, batch)
     loss.backward()
-    assert isinstance(trainer.model, nn.Module)
     assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in trainer.model.parameters())
     return loss.item()
 

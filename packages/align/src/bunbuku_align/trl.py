@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from bunbuku_contracts import Artifact, Checkpoint, Draft
 from peft import PeftModel, get_peft_model_state_dict
 from transformers import PrinterCallback
@@ -114,7 +115,7 @@ def _reference(
 
     def compute() -> list[float]:
         if on_gpu(place.run):
-            model.cuda()
+            cast(torch.nn.Module, model).to("cuda")
         return answer_logprobs(model, answers, pad_id=place.pad_id, batch=batch)
 
     return cached(Path(folder), key, len(answers), compute)
