@@ -32,6 +32,7 @@ def sft(
     _check(checkpoint, config)
     check_adapter(checkpoint, config)
     chat = ChatTokenizer(checkpoint.dir)
+    _check_vocabulary(checkpoint, len(chat.tokenizer))
     rows = draft.track(read_dialogues(dialogues), unit="dialogues", label="align.sft: tokenising")
     prepared = prepare_dialogues(
         rows, chat.render, chat.encode, max_tokens=config.max_tokens, held_out_share=config.held_out_share
@@ -67,6 +68,7 @@ def dpo(
     _check(checkpoint, config)
     check_adapter(checkpoint, config)
     chat = ChatTokenizer(checkpoint.dir)
+    _check_vocabulary(checkpoint, len(chat.tokenizer))
     rows = draft.track(read_preferences(preferences), unit="pairs", label="align.dpo: tokenising")
     prepared = prepare_preferences(
         rows, chat.render, chat.encode, max_tokens=config.max_tokens, held_out_share=config.held_out_share
@@ -141,6 +143,16 @@ def _check(checkpoint: Artifact[Checkpoint], config: TrainingConfig) -> None:
         raise ConfigError(
             f"`max_tokens` {config.max_tokens} is more than the {positions} positions of {checkpoint.dir}",
             hint=f"take at most {positions}",
+        )
+
+
+def _check_vocabulary(checkpoint: Artifact[Checkpoint], tokens: int) -> None:
+    """Raise if the tokenizer beside the weights knows more tokens than they do: it is another model's."""
+    known = checkpoint.spec.architecture.vocab_size
+    if tokens > known:
+        raise ArtifactError(
+            f"the tokenizer in {checkpoint.dir} has {tokens} tokens, but the model has {known}",
+            hint="put the tokenizer there that the model was trained with",
         )
 
 
