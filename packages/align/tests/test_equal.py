@@ -243,7 +243,7 @@ def test_an_adapter_for_what_a_model_has_not_is_refused(make, dialogues, tmp_pat
 
 def test_states_take_a_bounded_place_on_disk(make, dialogues, tmp_path: Path) -> None:
     run = HERE.model_copy(update={"save_every_steps": 1})
-    few = sft(tmp_path / "few", SftConfig(**FEW), make.model(), dialogues, run=run).manifest.metrics
+    short = sft(tmp_path / "few", SftConfig(**FEW), make.model(), dialogues, run=run).manifest.metrics
     many = SftConfig(**few(max_steps=12))
     often = sft(tmp_path / "many", many, make.model(), dialogues, run=run).manifest.metrics
-    assert 0 < often["disk_bytes.most"] <= 1.1 * few["disk_bytes.most"], "more steps, no more states at once"
+    assert 0 < often["disk_bytes.most"] <= 1.1 * short["disk_bytes.most"], "more steps, no more states at once"
