@@ -1,6 +1,5 @@
 """Training through the stages: it learns, it counts, it can be killed, and it is the same every time."""
 
-import json
 import math
 import os
 import shutil
@@ -366,19 +365,6 @@ def test_a_model_that_nothing_here_knows_is_refused_in_a_sentence(make, dialogue
     (folder / "config.json").write_text(config.replace('"model_type": "mixtral"', '"model_type": "strange_moe"'))
     with pytest.raises(ArtifactError, match=r"strange does not open as a model: .*`strange_moe`"):
         sft(tmp_path / "out", SFT, type(source)(folder, source.manifest), dialogues, run=HERE)
-
-
-def test_a_tokenizer_that_is_another_models_is_refused(make, dialogues, tmp_path: Path) -> None:
-    source = make.model()
-    folder = tmp_path / "mixed"
-    shutil.copytree(source.dir, folder)
-    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    vocabulary = tokenizer["model"]["vocab"]
-    vocabulary |= {f"語{number}": len(vocabulary) + number for number in range(100)}
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
-    with pytest.raises(ArtifactError, match=r"mixed has \d+ tokens, but the model has 384"):
-        sft(tmp_path / "out", SFT, type(source)(folder, source.manifest), dialogues, run=HERE)
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_publishes_nothing(make, dialogues, tmp_path: Path) -> None:
