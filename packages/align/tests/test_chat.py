@@ -70,7 +70,7 @@ class Browser:
             *("--disable-background-networking", "--hide-scrollbars", "--remote-debugging-pipe"),
             *(f"--user-data-dir={profile}", f"--window-size={width},{height}", "about:blank"),
         ]
-        shell = ["sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", *command]
+        shell = ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", *command]
         self._process = subprocess.Popen(shell, pass_fds=(theirs_in, theirs_out), stderr=subprocess.DEVNULL)
         os.close(theirs_in)
         os.close(theirs_out)
@@ -94,7 +94,9 @@ class Browser:
         os.write(self._out, json.dumps(message).encode() + b"\0")
         while True:
             while b"\0" not in self._rest:
-                self._rest += os.read(self._in, 1 << 16)
+                more = os.read(self._in, 1 << 16)
+                assert more, "the browser is gone"
+                self._rest += more
             reply, _, self._rest = self._rest.partition(b"\0")
             found = json.loads(reply)
             if found.get("id") == number:
