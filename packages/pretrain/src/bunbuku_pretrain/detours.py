@@ -12,7 +12,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bunbuku_contracts import Config
-from pydantic import PositiveInt, ValidationError
+from pydantic import PositiveInt
+
+from bunbuku_pretrain.lines import read_until_cut, replace
 
 
 class Detour(Config):
@@ -42,13 +44,13 @@ def skips_file(scratch: Path) -> Path:
 
 
 def read_detours(scratch: Path) -> tuple[Detour, ...]:
-    return tuple(_read(detours_file(scratch), Detour))
+    return tuple(read_until_cut(Detour, detours_file(scratch)))
 
 
 def read_skips(scratch: Path) -> tuple[Passed, ...]:
     """What was passed, by what is written: neighbours of one reason are one."""
     joined: list[Passed] = []
-    for line in _read(skips_file(scratch), Passed):
+    for line in read_until_cut(Passed, skips_file(scratch)):
         last = joined[-1] if joined else None
         if last and last.last_step + 1 == line.first_step and last.reason == line.reason:
             joined[-1] = last.model_copy(update={"last_step": line.last_step})
@@ -67,10 +69,8 @@ def add_skip(scratch: Path, step: int, reason: str) -> None:
 
 def cut_skips(scratch: Path, *, after_step: int) -> None:
     """Drop what was passed after a step."""
-    kept = [line for line in _read(skips_file(scratch), Passed) if line.last_step <= after_step]
-    partial = skips_file(scratch).with_suffix(".partial")
-    partial.write_text("".join(line.model_dump_json() + "\n" for line in kept), encoding="utf-8")
-    partial.replace(skips_file(scratch))
+    kept = [line for line in read_until_cut(Passed, skips_file(scratch)) if line.last_step <= after_step]
+    replace(skips_file(scratch), "".join(line.model_dump_json() + "\n" for line in kept))
 
 
 def is_of_this_course(step: int, known: int, detours: Sequence[Detour]) -> bool:
@@ -95,15 +95,3 @@ def _add(path: Path, line: Config) -> None:
         file.write(line.model_dump_json() + "\n")
         file.flush()
         os.fsync(file.fileno())
-
-
-def _read[C: Config](path: Path, cls: type[C]) -> list[C]:
-    """The whole lines; one that was cut off at the end is left out."""
-    found: list[C] = []
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                found.append(cls.model_validate_json(line))
-            except ValidationError:
-                break
-    return found

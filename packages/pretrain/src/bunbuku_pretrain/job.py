@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bunbuku_contracts import Architecture, Config
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, ValidationError
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from bunbuku_pretrain import observations
 from bunbuku_pretrain.course import Course
 from bunbuku_pretrain.laps import Lap, stints
+from bunbuku_pretrain.lines import read_until_cut, replace, until_cut
 from bunbuku_pretrain.reading import HeldOut, Reading, Sampler, TokenFile
 from bunbuku_pretrain.spikes import Memory
 from bunbuku_pretrain.training import TrainConfig, TrainRun
@@ -237,28 +238,17 @@ def read_state(folder: Path) -> TrainState:
 
 def parse_history(lines: Iterable[str]) -> Iterator[StepRecord]:
     """The records of whole lines; one that was cut off at the end is left out."""
-    for line in lines:
-        try:
-            yield StepRecord.model_validate_json(line)
-        except ValidationError:
-            return
+    return until_cut(StepRecord, lines)
 
 
 def read_history(scratch: Path) -> list[StepRecord]:
-    path = history_file(scratch)
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8") as lines:
-        return list(parse_history(lines))
+    return read_until_cut(StepRecord, history_file(scratch))
 
 
 def cut_history(scratch: Path, *, after_step: int | None) -> None:
     """Drop the records after a step, all of them if there is none to go on from."""
     kept = [record for record in read_history(scratch) if after_step is not None and record.step <= after_step]
-    path = history_file(scratch)
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(f"{line_of(record)}\n" for record in kept), encoding="utf-8")
-    partial.replace(path)
+    replace(history_file(scratch), "".join(f"{line_of(record)}\n" for record in kept))
     observations.cut(scratch, after_step=after_step)
 
 

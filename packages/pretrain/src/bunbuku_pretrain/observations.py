@@ -16,6 +16,8 @@ from pathlib import Path
 from bunbuku_contracts import Config
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
+from bunbuku_pretrain.lines import replace
+
 
 class Watch(Config):
     """How closely a run is looked at. None of it changes what is trained."""
@@ -166,6 +168,4 @@ def cut(scratch: Path, *, after_step: int | None) -> None:
     for cls, path in ((Statistics, statistics_file(scratch)), (Sample, samples_file(scratch))):
         if path.is_file():
             kept = [one for one in read(cls, path) if after_step is not None and one.step <= after_step]
-            partial = path.with_suffix(".partial")
-            partial.write_text("".join(f"{one.model_dump_json()}\n" for one in kept), encoding="utf-8")
-            partial.replace(path)
+            replace(path, "".join(f"{one.model_dump_json()}\n" for one in kept))

@@ -14,6 +14,8 @@ from typing import Literal
 from bunbuku_contracts import Config
 from pydantic import NonNegativeInt, ValidationError
 
+from bunbuku_pretrain.lines import replace
+
 Doing = Literal["start", "step", "validate", "save"]
 _LEAST_SECONDS = 1.0
 
@@ -46,9 +48,7 @@ class Heart:
             return
         self._last = (doing, now)
         pulse = Pulse(rank=self._rank, host=self._host, pid=os.getpid(), doing=doing, step=step, time=now)
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(pulse.model_dump_json(), encoding="utf-8")
-        partial.replace(self._path)
+        replace(self._path, pulse.model_dump_json())
 
 
 def read_pulses(scratch: Path) -> list[Pulse]:
@@ -73,9 +73,7 @@ def stop_file(scratch: Path) -> Path:
 
 
 def ask_to_stop(scratch: Path, reason: str) -> None:
-    partial = stop_file(scratch).with_suffix(".partial")
-    partial.write_text(reason, encoding="utf-8")
-    partial.replace(stop_file(scratch))
+    replace(stop_file(scratch), reason)
 
 
 def asked_to_stop(scratch: Path) -> str | None:

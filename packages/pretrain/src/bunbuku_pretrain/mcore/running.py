@@ -59,7 +59,6 @@ def _going_on(job: Job, runtime: Runtime) -> Job:
 
 def _forget_after(job: Job, step: int | None) -> None:
     files.cut_history(job.scratch, after_step=step)
-    observations.cut(job.scratch, after_step=step)
     cut_skips(job.scratch, after_step=step or 0)
 
 
