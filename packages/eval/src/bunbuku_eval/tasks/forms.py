@@ -10,7 +10,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 from bunbuku_eval.metrics import char_f1, exact_match, normalized, numbers, parse_float
-from bunbuku_eval.tasks.task import Metric, Question, Task
+from bunbuku_eval.tasks.task import Category, Metric, Phrasing, Question, Task
 
 _MARKER = re.compile(r"(?:答え|答|回答|正解|解答|結論|answer|出力)(?:は|:|が|としては|\s)*[、,]?\s*", re.IGNORECASE)
 _QUOTED = re.compile(r"[「『\"“]([^「」『』\"“”]+)[」』\"”]")
@@ -93,6 +93,18 @@ class Labelled(Task):
 
 class Numeric(Task):
     """The answer is a number, and nothing around it. A reader takes the number after 「答えは」, or else the last one."""
+
+    phrasings: tuple[Phrasing, ...] = (
+        Phrasing(
+            name="number",
+            instruction="問題の答えとなる数だけを、単位を付けずに出力してください。",
+            input="問題：{question}",
+        ),
+        Phrasing(name="terse", instruction="答えの数だけを書け。", input="{question}"),
+    )
+    max_tokens: int = 24
+
+    category: ClassVar[Category] = "arithmetic"
 
     def well_formed(self, text: str, question: Question) -> bool:
         return parse_float(text) is not None

@@ -3,23 +3,13 @@
 from typing import Any, ClassVar, Literal
 
 from bunbuku_eval.tasks.forms import Numeric
-from bunbuku_eval.tasks.task import Category, Phrasing, Question, field
+from bunbuku_eval.tasks.task import Question, field
 
 
 class MAWPS(Numeric):
     type: Literal["mawps"] = "mawps"
     file: str = "mawps_test.json"
-    phrasings: tuple[Phrasing, ...] = (
-        Phrasing(
-            name="number",
-            instruction="問題の答えとなる数だけを、単位を付けずに出力してください。",
-            input="問題：{question}",
-        ),
-        Phrasing(name="terse", instruction="答えの数だけを書け。", input="{question}"),
-    )
-    max_tokens: int = 24
 
-    category: ClassVar[Category] = "arithmetic"
     licence: ClassVar[str] = "Apache-2.0"
     origin: ClassVar[str] = "github.com/nlp-waseda/chain-of-thought-ja-dataset, mawps"
 
