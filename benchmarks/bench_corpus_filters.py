@@ -21,11 +21,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from io import BufferedReader
+from itertools import batched
 from pathlib import Path
 from statistics import median
 
 DATA = Path(os.environ.get("BUNBUKU_DATA", "."))
 CHARS = 800
+TOGETHER = 300
 
 
 def jsquad() -> list[str]:
@@ -59,7 +61,7 @@ def aozora() -> list[str]:
 
 
 def ours(preset: str) -> Callable[[list[str]], int]:
-    from bunbuku_corpus.cleaning import Judge, batches
+    from bunbuku_corpus.cleaning import Judge
     from bunbuku_corpus.document import Document
     from bunbuku_corpus.normalization import Normalization
     from bunbuku_corpus.policy import Policy
@@ -69,7 +71,7 @@ def ours(preset: str) -> Callable[[list[str]], int]:
 
     def run(texts: list[str]) -> int:
         documents = (Document(str(n), text, "", None, "", "ja") for n, text in enumerate(texts))
-        return sum(bool(one.objections) for batch in batches(documents) for one in judge(batch).judged)
+        return sum(bool(one.objections) for batch in batched(documents, TOGETHER) for one in judge(batch).judged)
 
     return run
 
@@ -283,7 +285,7 @@ def awful(clean: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def rejections() -> None:
-    from bunbuku_corpus.cleaning import Judge, batches
+    from bunbuku_corpus.cleaning import Judge
     from bunbuku_corpus.document import Document
     from bunbuku_corpus.edits import DropBoilerplateLines, RepairMojibake, TrimFooter
     from bunbuku_corpus.policy import Policy
@@ -300,7 +302,7 @@ def rejections() -> None:
         judge = Judge(Preparation(edits=edits if name == "web" else ()), filters)
         for kind, texts in kinds.items():
             documents = (Document(str(n), text, "", None, "", "ja") for n, text in enumerate(texts))
-            judged = [one for batch in batches(documents) for one in judge(batch).judged]
+            judged = [one for batch in batched(documents, TOGETHER) for one in judge(batch).judged]
             # Mojibake that is read anew counts as cleaned.
             cleaned = set(wiki) if kind == "mojibake" else set()
             gone = [one for one in judged if one.objections or one.document.text in cleaned]

@@ -5,14 +5,14 @@ how much it would remove alone. A batch of documents is judged by a pure functio
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from bunbuku_corpus.annotations import LEFTOVERS, columns_of, documents_of, values_of
-from bunbuku_corpus.batches import BATCH_CHARS, BATCH_ROWS, with_columns
+from bunbuku_corpus.batches import with_columns
 from bunbuku_corpus.document import Document
 from bunbuku_corpus.filters import AnyFilter
 from bunbuku_corpus.normalization import Changes
@@ -53,20 +53,6 @@ class Judge:
         rejected = objections(self.filters, values, [one.language for one in prepared])
         objecting = (tuple(column.nonzero()[0].tolist()) for column in rejected.T)
         return Judgement(tuple(map(Judged, prepared, objecting)), changes)
-
-
-def batches(documents: Iterable[Document]) -> Iterator[tuple[Document, ...]]:
-    """The documents, some at a time: of long ones fewer."""
-    batch: list[Document] = []
-    chars = 0
-    for document in documents:
-        batch.append(document)
-        chars += len(document.text)
-        if chars >= BATCH_CHARS or len(batch) >= BATCH_ROWS:
-            yield tuple(batch)
-            batch, chars = [], 0
-    if batch:
-        yield tuple(batch)
 
 
 @dataclass
