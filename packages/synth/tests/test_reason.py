@@ -13,8 +13,8 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+from bunbuku_inference.sandbox import run_program
 from bunbuku_synth.item import Item, Turn
-from bunbuku_synth.sandbox import run_program
 from bunbuku_synth.tasks import Code, Logic, Mathematics
 from bunbuku_synth.tasks.family import Family
 

@@ -6,7 +6,7 @@
         print(model.meter)
 
 `request` holds the values, `engine` the engines, `model` what joins an engine to the `cache`, the `meter` and the
-`accounts`; `structured` reads replies that are to be JSON. Each engine
+`accounts`; `structured` reads replies that are to be JSON; `sandbox` runs programs that a model wrote. Each engine
 is one edge module (`hf`, `vllm`, `openai`), imported when a model is opened. Importing this package is cheap.
 """
 

@@ -1,9 +1,9 @@
 """Synthetic dialogues and preferences whose every item can be traced to its source.
 
 A task (`tasks`) is a config that writes items (`item`) from a `Library` (`sources`), or has a teacher or a chain of teachers
-(`tasks.chain`, `faculty`) write them, and judges the `replies`. `keys` names every item and gives it its chance; `sandbox` runs
-programs that nobody vouches for; `checkers` say whether an answer is right, `contrasts` and `best_of` set right answers against
-wrong ones; `filters`, `near` and `exams` say what may not stay. The stages are `generate`, `screen`, `prefer` and `survey`.
+(`tasks.chain`, `faculty`) write them, and judges the `replies`. `keys` names every item and gives it its chance; `checkers` say
+whether an answer is right, `contrasts` and `best_of` set right answers against wrong ones; `filters`, `near` and `exams` say what
+may not stay. The stages are `generate`, `screen`, `prefer` and `survey`.
 """
 
 from bunbuku_synth.generate import GenerateConfig, GenerateRun, generate

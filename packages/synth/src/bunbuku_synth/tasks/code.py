@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from bunbuku_inference.sandbox import Limits, run_program
 from pydantic import Field
 
-from bunbuku_synth.sandbox import Limits, run_program
 from bunbuku_synth.tasks.family import Dice, Family, Posed
 
 

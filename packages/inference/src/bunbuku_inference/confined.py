@@ -16,6 +16,7 @@ import decimal
 import enum
 import fractions
 import functools
+import hashlib
 import heapq
 import itertools
 import json
@@ -43,6 +44,7 @@ ALLOWED = (
     enum,
     fractions,
     functools,
+    hashlib,
     heapq,
     itertools,
     json,

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from bunbuku_synth.sandbox import Limits, Ran, run_program
+from bunbuku_inference.sandbox import Limits, Ran, run_program
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
