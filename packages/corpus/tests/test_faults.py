@@ -304,7 +304,7 @@ def waiting(folder: Path, pattern: str) -> int:
 @pytest.mark.parametrize("stage", ["extract", "annotate"])
 def test_killed_twice_it_goes_on_and_makes_the_same_bytes(tmp_path: Path, stage: str):
     if stage == "extract":
-        given = {"source": pages(tmp_path / "pages", 12, 60)}
+        given = {"source": pages(tmp_path / "pages", 30, 50)}
         pattern = ".out.*.scratch/*.parquet"
         whole = extract(tmp_path / "whole", ExtractConfig(), given["source"])
     else:
