@@ -55,6 +55,8 @@ SIGNS = (
     ("Skywork-MoE, fig. 5: experts of copies stay more alike than those from scratch", "similarity", "scratch", "copy"),
 )
 """What is published, the figure, and the arm of which it is expected to be the smaller one, before the other."""
+LAST_STEPS = 20
+"""So many steps are the end of a training."""
 
 
 class Study(NamedTuple):
@@ -184,7 +186,9 @@ def show(study: Study, phase: str, arms: Sequence[str], seeds: Sequence[int], co
     if mixtures and corpora:
         words = [
             word
-            for name in mixtures[: len(names)]
+            for arm in arms
+            for name in names[arm][:1]
+            if name in mixtures
             for word in ("--checkpoints", f"{name}={study.out / 'exported' / name}")
         ]
         words += [word for corpus in corpora for word in ("--corpora", corpus)]
@@ -217,7 +221,7 @@ class ComparisonConfig(Config):
     arms: dict[str, tuple[str, ...]]
 
 
-@stage("study.upcycling", revision=1)
+@stage("study.upcycling", revision=2)
 def compare(
     draft: Draft,
     config: ComparisonConfig,
@@ -226,7 +230,7 @@ def compare(
 ) -> Report:
     """Put the arms of a study side by side."""
     similarity = reports["similarity"].manifest.metrics if "similarity" in reports else {}
-    figures = {name: dict(one.manifest.metrics) for name, one in trained.items()}
+    figures = {name: dict(one.manifest.metrics) | at_the_end(one) for name, one in trained.items()}
     for name, of in figures.items():
         if f"similarity.{name}@end.mean" in similarity:
             of["similarity"] = similarity[f"similarity.{name}@end.mean"]
@@ -285,12 +289,16 @@ def compare(
         "tokens to the dense model's loss",
     )
     arms = Table(
-        columns=columns, rows=tuple(rows), caption="Mean and standard deviation over seeds; loss in nats a token."
+        columns=columns,
+        rows=tuple(rows),
+        caption="Mean and standard deviation over seeds, all of one dense parent; loss in nats a token, "
+        f"routing as the mean of the last {LAST_STEPS} steps.",
     )
     published = Table(
         columns=("published", "figure", "smaller", "larger", "difference", "here"),
         rows=tuple(sign(config, figures, *one) for one in SIGNS if {one[2], one[3]} <= set(config.arms)),
-        caption="Differences of means; with several seeds, one that is smaller than its standard error is said to be no difference.",
+        caption="Differences of means; one that is smaller than its standard error is said to be no difference. One seed "
+        "alone has no error: such an order may be chance.",
     )
     write_sections(draft, (Section(title="Upcycling: the arms", tables=(arms, published), pictures=tuple(pictures)),))
     return Report(title="Upcycling, a study")
@@ -306,9 +314,23 @@ def sign(
     if not all(values):
         return says, figure, small, large, None, "not measured"
     difference = statistics.mean(values[1]) - statistics.mean(values[0])
+    if min(map(len, values)) == 1:
+        order = "the same order" if difference > 0 else "the other order"
+        return says, figure, small, large, round(difference, 4), f"{order}, one seed"
     error = sum(statistics.variance(one) / len(one) for one in values if len(one) > 1) ** 0.5
     verdict = "no difference" if abs(difference) <= error else "the same" if difference > 0 else "the other way round"
     return says, figure, small, large, round(difference, 4), verdict
+
+
+def at_the_end(artifact: Artifact[Checkpoint]) -> dict[str, float]:
+    """What the routers did, as means over the last steps: one batch alone is noisy."""
+    lines = (artifact.dir / "log" / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    mixtures = [mixture for line in lines[-LAST_STEPS:] if (mixture := json.loads(line).get("mixture"))]
+    return {
+        f"mixture.{name}": statistics.mean(found)
+        for name in ("max1_max2", "most_load", "dead")
+        if (found := [one[name] for one in mixtures if one.get(name) is not None])
+    }
 
 
 def curve(artifact: Artifact[Checkpoint], name: str) -> list[tuple[float, float]]:
