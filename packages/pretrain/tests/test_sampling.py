@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bunbuku_pretrain.sampling import Order, Windows, scored_windows
+from bunbuku_pretrain.sampling import Order, ScoredWindows, Windows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,5 +50,6 @@ def test_windows_predict_every_token_but_the_first_and_the_last_few_once(tmp_pat
 @pytest.mark.parametrize("most", [None, 1, 8, 50, 1000])
 def test_measuring_counts_every_token_but_the_first_once_up_to_the_limit(tmp_path: Path, most: int | None) -> None:
     made = windows(tmp_path, tokens=100, length=8)
-    counted = [window.tokens[1:][window.counted == 1] for window in scored_windows(made, most_tokens=most)]
+    measured = ScoredWindows(made, most_tokens=most)
+    counted = [window.tokens[1:][window.counted == 1] for window in map(measured.__getitem__, range(len(measured)))]
     assert np.concatenate(counted).tolist() == list(range(1, 1 + min(99, most or 99)))

@@ -27,8 +27,8 @@ class Facts(NamedTuple):
     """The last training batch under the present weights, computed as in training."""
     as_validation: float
     """The same batch computed as in validation."""
-    common: int
-    """Documents of the held-out text that are in the text trained on."""
+    common: int | None
+    """Documents of the held-out text that are in the text trained on; `None` if they were not counted."""
     documents: int
     """Documents of the held-out text."""
     training_length: int
@@ -65,7 +65,8 @@ def cause(facts: Facts) -> str | None:
             f"training reads sequences of {facts.training_length} tokens and validation of {facts.validation_length}, "
             "so what stands before a token differs"
         )
+    apart = "no document is in both" if facts.common == 0 else "documents in both were not looked for (`overlap`)"
     return what + (
-        f"one batch has {facts.as_validation:.4g} either way and no document is in both, so the held-out text is easier; "
+        f"one batch has {facts.as_validation:.4g} either way and {apart}, so the held-out text is easier; "
         "measure on text drawn from the same sources in the same shares"
     )

@@ -109,8 +109,8 @@ def provide(draft: Draft, course: Course, tokens: Artifact[Tokens], *, before: B
     seconds = time.perf_counter() - clock
     parts = {part: files[part] for part in supply.parts()}
     table = _packing_table(draft, course, parts, laps, folder=folder, seconds=seconds)
-    held_out = _held_out(config, tokens, files)
-    _check_overlap(draft, config, tokens, parts, held_out)
+    held_out = _compared(draft, config, tokens, parts, _held_out(config, tokens, files))
+    warn_of_interval(config, course)
     sampler = Sampler(
         tokens=tokens.content, seed=config.seed, packing=config.packing, block_tokens=block_tokens, read=before.read
     )
@@ -206,27 +206,49 @@ def _held_out(config: TrainConfig, tokens: Artifact[Tokens], files: Mapping[str,
     )
 
 
-def _check_overlap(
+def warn_of_interval(config: TrainConfig, course: Course) -> None:
+    """Warn of a run that is never measured on its way: Tanuki's had `eval_interval=46875000`, and learned too late."""
+    interval, given = config.validation_interval_steps, "validation_interval_steps" in config.model_fields_set
+    if given and interval > course.steps:
+        _logger.warning(
+            "`validation_interval_steps` is %s and the run has %s steps: it is measured before the first and after the last "
+            "alone; a long validation needs no long interval, since `validation_tokens` makes it short",
+            f"{interval:,}",
+            f"{course.steps:,}",
+        )
+
+
+def _compared(
     draft: Draft,
     config: TrainConfig,
     tokens: Artifact[Tokens],
     parts: Mapping[str, TokenFile],
     held_out: tuple[HeldOut, ...],
-) -> None:
+) -> tuple[HeldOut, ...]:
+    """The held-out parts, each with how many of its documents are in the text trained on too.
+
+    Raises:
+        BunbukuError: Some are, and none may be.
+    """
     if config.overlap == "ignore":
-        return
+        return held_out
+    compared: list[HeldOut] = []
     for one in held_out:
+        counts = 0
         for part, file in parts.items():
             if part == one.part:
                 continue
             common = common_documents(file, one.file, dtype=tokens.spec.dtype)
             draft.metrics[f"overlap.{one.part}.{part}"] = float(common)
+            counts += common if part not in {other.part for other in held_out} else 0
             if not common:
                 continue
             problem = f"{common} of {one.file.documents} documents of part {one.part!r} are in part {part!r} too"
             if config.overlap == "refuse":
                 raise BunbukuError(problem, hint="take them out of one of the two, or let `overlap` be 'warn'")
             _logger.warning("%s: what is measured on them was learned by heart", problem)
+        compared.append(one.model_copy(update={"common": counts}))
+    return tuple(compared)
 
 
 def _packing_table(

@@ -6,7 +6,8 @@ no rank reads always the same part.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from bunbuku_pretrain.course import Course, Step
 from bunbuku_pretrain.indexed import IndexedFile
 from bunbuku_pretrain.laps import Lap, Stint, Track
 from bunbuku_pretrain.packing import Packing, Pieces, whole_documents
-from bunbuku_pretrain.sampling import Order, Windows, scored_windows
+from bunbuku_pretrain.sampling import Order, ScoredWindows, Windows
 
 
 class TokenFile(Config):
@@ -179,6 +180,17 @@ class Texts:
         return self._open[part]
 
 
+@dataclass(frozen=True)
+class Sequences:
+    """Sequences that are read when they are asked for."""
+
+    count: int
+    draw: Callable[[int], Drawn]
+
+    def __len__(self) -> int:
+        return self.count
+
+
 class HeldOut(Config):
     """A part to measure on, and how much of it."""
 
@@ -188,14 +200,21 @@ class HeldOut(Config):
     """Of UTF-8, of the whole part; `None` if nobody counted them."""
     most_tokens: PositiveInt | None
     packed: bool
+    common: NonNegativeInt | None = None
+    """Documents of it that are in the text trained on; `None` if nobody looked."""
 
-    def sequences(self, length: int, *, dtype: str) -> list[Drawn]:
+    def sequences(self, length: int, *, dtype: str) -> Sequences:
         """What is measured, read as in training, from the beginning of the part on."""
         if self.packed:
-            return list(self._packed(length, dtype))
+            return self._packed(length, dtype)
         windows = Windows(self.file.bin, dtype=dtype, sequence_length=length)
-        scored = scored_windows(windows, most_tokens=self.most_tokens)
-        return [Drawn(one.tokens[:-1], one.tokens[1:], one.counted, None) for one in scored]
+        scored = ScoredWindows(windows, most_tokens=self.most_tokens)
+
+        def draw(number: int) -> Drawn:
+            one = scored[number]
+            return Drawn(one.tokens[:-1], one.tokens[1:], one.counted, None)
+
+        return Sequences(len(scored), draw)
 
     def bits_per_byte(self, loss: float) -> float | None:
         """What a loss in nats a token is for a byte of text, with what ends and begins documents added to it."""
@@ -206,15 +225,18 @@ class HeldOut(Config):
         """Tokens of the whole part that are predicted."""
         return self.file.tokens - (self.file.documents if self.packed else 1)
 
-    def _packed(self, length: int, dtype: str) -> Iterator[Drawn]:
+    def _packed(self, length: int, dtype: str) -> Sequences:
         begins, lengths = whole_documents(lengths_of(self.file))
         ends = np.cumsum(lengths)
         taken = np.clip((self.most_tokens or int(ends[-1] if len(ends) else 0)) - (ends - lengths), 0, lengths)
         packing = Packing.of(Pieces(begins[taken > 0], taken[taken > 0]), length) if taken.any() else None
         texts = Texts({self.part: self.file}, dtype=dtype)
-        for number in range(len(packing or ())):
+
+        def draw(number: int) -> Drawn:
             assert packing is not None
-            yield texts.draw(self.part, packing.sequence(number), length, apart=True)
+            return texts.draw(self.part, packing.sequence(number), length, apart=True)
+
+        return Sequences(0 if packing is None else len(packing), draw)
 
 
 def bits_per_byte(measured: Iterable[tuple[HeldOut, float]]) -> float | None:

@@ -6,7 +6,6 @@ end, less than a window, is not read.
 """
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,15 +40,21 @@ class Scored(NamedTuple):
     counted: NDArray[np.float32]
 
 
-def scored_windows(windows: Windows, *, most_tokens: int | None) -> Iterator[Scored]:
-    """Windows from the beginning that predict every token but the first once, at most so many."""
-    length = windows.sequence_length
-    left = min(len(windows.tokens) - 1, most_tokens or len(windows.tokens))
-    for index in range(-(-left // length)):
-        tokens = windows[index]
+class ScoredWindows:
+    """Windows from the beginning that predict every token but the first once, at most so many; read as they are asked for."""
+
+    def __init__(self, windows: Windows, *, most_tokens: int | None) -> None:
+        self._windows = windows
+        self._predicted = max(0, min(len(windows.tokens) - 1, most_tokens or len(windows.tokens)))
+
+    def __len__(self) -> int:
+        return -(-self._predicted // self._windows.sequence_length)
+
+    def __getitem__(self, index: int) -> Scored:
+        length, tokens = self._windows.sequence_length, self._windows[index]
         counted = np.zeros(length, dtype=np.float32)
-        counted[: min(length, len(tokens) - 1, left - index * length)] = 1
-        yield Scored(np.pad(tokens, (0, length + 1 - len(tokens))), counted)
+        counted[: min(length, len(tokens) - 1, self._predicted - index * length)] = 1
+        return Scored(np.pad(tokens, (0, length + 1 - len(tokens))), counted)
 
 
 class Order:

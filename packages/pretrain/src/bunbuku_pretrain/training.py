@@ -180,6 +180,8 @@ class TrainRun(RunSettings):
     """How closely the run is looked at."""
     step_timeout_seconds: PositiveFloat = 1800.0
     """A rank that says nothing for so long is ended with all others, and the run restarted."""
+    validation_timeout_seconds: PositiveFloat = 1800.0
+    """Most seconds of measuring one held-out part: what was read by then counts, and that it was cut short is noted."""
     save_timeout_seconds: PositiveFloat = 1800.0
     """The same while a state is written."""
     slow_step_factor: Annotated[float, Field(gt=1)] = 3.0

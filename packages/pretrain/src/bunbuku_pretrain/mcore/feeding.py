@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from bunbuku_contracts import BunbukuError
 
 from bunbuku_pretrain.context import own_stretches
 from bunbuku_pretrain.course import Step
 from bunbuku_pretrain.job import Job
 from bunbuku_pretrain.mcore.runtime import Runtime
-from bunbuku_pretrain.reading import Drawn, HeldOut, Texts
+from bunbuku_pretrain.reading import Drawn, HeldOut, Sequences, Texts
 
 
 @dataclass(frozen=True)
@@ -61,14 +60,9 @@ class Feed:
 
     def __init__(self, job: Job, runtime: Runtime) -> None:
         self.job, self.runtime = job, runtime
-        if job.config.packing == "best_fit" and runtime.transformer_engine:
-            # Its attention is causal and takes no mask of ours: documents would silently see one another.
-            raise BunbukuError(
-                "`packing` is 'best_fit', and attention by Transformer Engine would run across documents",
-                hint="set `layers` to 'local' in the run settings, or `packing` to 'concatenate'",
-            )
         self.reading = job.reading
         self._texts = Texts(job.parts, dtype=job.dtype)
+        self._measured: dict[str, Sequences] = {}
 
     @property
     def together(self) -> int:
@@ -92,17 +86,27 @@ class Feed:
             drawn = [self._draw(part, at, step.sequence_length) for part, at in own]
             yield Batch.of(drawn, self.runtime.device).share(self.runtime)
 
-    def validation(self, held_out: HeldOut) -> list[Batch]:
+    def validation_batches(self, held_out: HeldOut) -> int:
+        """Micro-batches that every rank reads of a part that is held out."""
+        return -(-len(self._sequences(held_out)) // self.together)
+
+    def validation(self, held_out: HeldOut) -> Iterator[Batch]:
         """This rank's share, filled up with sequences that count nothing so that all ranks have as many."""
         length, size = self.job.config.sequence_length, self.job.settings.micro_batch_sequences
-        scored = held_out.sequences(length, dtype=self.job.dtype)
-        batches: list[Batch] = []
-        for begin in range(0, len(scored), self.together):
-            own = scored[begin : begin + self.together][self.runtime.data_rank * size :][:size]
-            empty = scored[0]._replace(counted=np.zeros(length, dtype=np.float32))
+        sequences = self._sequences(held_out)
+        for number in range(self.validation_batches(held_out)):
+            begin = self._begin(number)
+            own = [sequences.draw(one) for one in range(begin, min(begin + size, len(sequences)))]
+            empty = sequences.draw(0)._replace(counted=np.zeros(length, dtype=np.float32))
             whole = Batch.of(own + [empty] * (size - len(own)), self.runtime.device)
-            batches.append(whole.share(self.runtime))
-        return batches
+            yield whole.share(self.runtime)
+
+    def _sequences(self, held_out: HeldOut) -> Sequences:
+        """Put together once; what is in them is read anew each time."""
+        if held_out.part not in self._measured:
+            length = self.job.config.sequence_length
+            self._measured[held_out.part] = held_out.sequences(length, dtype=self.job.dtype)
+        return self._measured[held_out.part]
 
     def _begin(self, number: int) -> int:
         """Where in a step this rank's micro-batch of that number begins."""

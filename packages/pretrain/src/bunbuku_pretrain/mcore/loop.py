@@ -19,6 +19,7 @@ from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 from megatron.core.pipeline_parallel import get_forward_backward_func
 
 from bunbuku_pretrain import job as files
+from bunbuku_pretrain import observations
 from bunbuku_pretrain.course import Step
 from bunbuku_pretrain.detours import Detour
 from bunbuku_pretrain.job import Job, Measured, StepRecord, TrainState
@@ -32,9 +33,15 @@ from bunbuku_pretrain.mcore.runtime import Runtime
 from bunbuku_pretrain.mcore.statistics import StatisticsMeter
 from bunbuku_pretrain.mcore.weights import fill
 from bunbuku_pretrain.mcore.writing import Writer
-from bunbuku_pretrain.reading import bits_per_byte
+from bunbuku_pretrain.reading import HeldOut, bits_per_byte
 from bunbuku_pretrain.sources import HuggingFaceFolder, RandomWeights, Source
 from bunbuku_pretrain.spikes import Act, Memory
+
+type Beat = Callable[[], None]
+"""Gives a sign of life of this rank."""
+
+MEASURED_AT_ONCE = 16
+"""Micro-batches of a held-out part, for every stage of a pipeline, between two looks at the time."""
 
 
 class Update(NamedTuple):
@@ -198,30 +205,48 @@ class Trainer:
             self.guard.searching(False)
 
     @torch.no_grad()
-    def validate(self) -> dict[str, Any]:
-        """The loss on all that is held out, and on each part of it: fields of a `StepRecord`."""
+    def validate(self, beat: Beat) -> dict[str, Any]:
+        """The loss on all that is held out, and on each part of it: fields of a `StepRecord`. Beats at every batch."""
         self._turn_to(self.course.step(max(1, self.step)), enter=False)
-        self.writer.write(self.model, self.forward_backward, self.step)
+        self.writer.write(self.model, self.forward_backward, self.step, beat)
         self.model.eval()
         found: dict[str, Measured] = {}
         for one in self.job.held_out:
-            batches = self.feed.validation(one)
-            if batches:
-                length = self.config.sequence_length
-                nats, count = self._sums(self._run(iter(batches), len(batches), length, forward_only=True))
-                loss = nats / count
-                found[one.part] = Measured(loss=loss, bits_per_byte=one.bits_per_byte(loss), tokens=round(count))
+            if measured := self._measure(one, beat):
+                found[one.part] = measured
         tokens = sum(part.tokens for part in found.values())
         mean = sum(part.loss * part.tokens for part in found.values()) / tokens if tokens else None
         bits = bits_per_byte((one, found[one.part].loss) for one in self.job.held_out if one.part in found)
         return {"validation_loss": mean, "bits_per_byte": bits, "validation": found}
 
+    def _measure(self, held_out: HeldOut, beat: Beat) -> Measured | None:
+        """The loss on a part, or on what of it was read until the time for it was up; `None` if there is nothing in it."""
+        count, batches = self.feed.validation_batches(held_out), _beating(self.feed.validation(held_out), beat)
+        began, limit = time.monotonic(), self.settings.validation_timeout_seconds
+        reports: list[dict[str, torch.Tensor]] = []
+        done, over = 0, not count
+        while not over:
+            some = min(MEASURED_AT_ONCE * self.settings.pipeline_parallel, count - done)
+            reports += self._run(batches, some, self.config.sequence_length, forward_only=True)
+            done += some
+            late = torch.tensor(float(time.monotonic() - began > limit), device=self.runtime.device)
+            over = done == count or self.runtime.total(late).item() > 0
+        if 0 < done < count and self.runtime.leads:
+            told = f"part {held_out.part!r} was measured on {done} of {count} batches, then its {limit:g} s were up"
+            remedy = "`validation_tokens` in the config makes it shorter, `validation_timeout_seconds` gives it longer"
+            observations.note(self.job.scratch, "validation", f"{told}: {remedy}", step=self.step)
+        nats, counted = self._sums(reports)
+        if not counted:
+            return None
+        loss = nats / counted
+        return Measured(loss=loss, bits_per_byte=held_out.bits_per_byte(loss), tokens=round(counted))
+
     @torch.no_grad()
-    def loss_of(self, step: Step, *, training: bool) -> float:
+    def loss_of(self, step: Step, beat: Beat, *, training: bool) -> float:
         """The loss of a step's text under the present weights, computed as in training or as in validation."""
         self.model.train(training)
-        count = self.feed.micro_batches(step)
-        nats, counted = self._sums(self._run(self.feed.training(step), count, step.sequence_length, forward_only=True))
+        count, batches = self.feed.micro_batches(step), _beating(self.feed.training(step), beat)
+        nats, counted = self._sums(self._run(batches, count, step.sequence_length, forward_only=True))
         if self.mixture:
             self.mixture.forget()  # what the routers saw belongs to no step
         return nats / counted
@@ -301,6 +326,13 @@ def _loss(
     weighted = losses_BS.float() * counted_BS
     report = {"sum": weighted.detach().double().sum(), "count": counted_BS.double().sum()}
     return weighted.sum(), counted_BS.sum().to(torch.int), report
+
+
+def _beating(batches: Iterator[Batch], beat: Beat) -> Iterator[Batch]:
+    """The same batches; whoever takes one gives a sign of life."""
+    for batch in batches:
+        beat()
+        yield batch
 
 
 def _source(job: Job) -> Source:

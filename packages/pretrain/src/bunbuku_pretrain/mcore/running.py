@@ -21,7 +21,6 @@ from bunbuku_pretrain.mcore import bandwidth, checkpoint
 from bunbuku_pretrain.mcore.checkpoint import Saver
 from bunbuku_pretrain.mcore.loop import Trainer
 from bunbuku_pretrain.mcore.runtime import Runtime, started
-from bunbuku_pretrain.overlap import common_documents
 from bunbuku_pretrain.pulses import Heart, asked_to_stop
 from bunbuku_pretrain.supervising import Pace
 
@@ -97,16 +96,16 @@ class Run:
         self._report("done")
 
     def _begin(self) -> None:
-        self.heart.beat("validate", 0)
-        self._record(StepRecord(step=0, tokens=0).model_copy(update=self.trainer.validate()))
+        self._beat()
+        self._record(StepRecord(step=0, tokens=0).model_copy(update=self.trainer.validate(self._beat)))
         if self.job.config.spikes.reach:
             self._save(wait=False)  # a bad step among the first ones must find a state before it
 
     def _after(self, record: StepRecord) -> None:
         trainer = self.trainer
         if trainer.step % self.job.config.validation_interval_steps == 0 or trainer.step == trainer.course.steps:
-            self.heart.beat("validate", trainer.step)
-            record = record.model_copy(update=trainer.validate())
+            self._beat()
+            record = record.model_copy(update=trainer.validate(self._beat))
         self._losses.append(record.loss)
         self._diagnose(record)
         self._record(record)
@@ -115,21 +114,23 @@ class Run:
             folder = files.milestones(self.job.scratch)
             checkpoint.save(folder, trainer.state, model=trainer.weights, optimizer=None, runtime=self.runtime)
 
+    def _beat(self) -> None:
+        self.heart.beat("validate", self.trainer.step)
+
     def _diagnose(self, record: StepRecord) -> None:
         """Say once why validation is below training, if it is. All ranks have the same numbers."""
         losses = [loss for loss in self._losses if loss is not None]
         if self._diagnosed or not diagnosis.is_odd(record.validation_loss, losses):
             return
         job, step = self.job, self.trainer.course.step(record.step)
-        files_read = [file for part, file in job.parts.items() if part not in {one.part for one in job.held_out}]
         facts = diagnosis.Facts(
             validation=record.validation_loss or 0.0,
             training=fmean(losses),
-            as_training=self.trainer.loss_of(step, training=True),
-            as_validation=self.trainer.loss_of(step, training=False),
-            common=sum(
-                common_documents(read, one.file, dtype=job.dtype) for one in job.held_out for read in files_read
-            ),
+            as_training=self.trainer.loss_of(step, self._beat, training=True),
+            as_validation=self.trainer.loss_of(step, self._beat, training=False),
+            common=None
+            if None in (counts := [one.common for one in job.held_out])
+            else sum(count or 0 for count in counts),
             documents=sum(one.file.documents for one in job.held_out),
             training_length=step.sequence_length,
             validation_length=job.config.sequence_length,

@@ -29,16 +29,16 @@ class Writer:
         self._prompts = Prompts.model_validate_json(path.read_bytes()) if path.is_file() else None
 
     @torch.no_grad()
-    def write(self, model: Any, forward_backward: ForwardBackward, step: int) -> None:
-        """Go on from every prompt. Every rank must ask; the model is left as it is for evaluation."""
+    def write(self, model: Any, forward_backward: ForwardBackward, step: int, beat: Callable[[], None]) -> None:
+        """Go on from every prompt. Every rank must ask; the model is left as it is for evaluation. Beats at every token."""
         if self._prompts is None or not self._prompts.prompts:
             return
         model.eval()
-        for prompt, ids in zip(self._prompts.prompts, self._written(model, forward_backward), strict=True):
+        for prompt, ids in zip(self._prompts.prompts, self._written(model, forward_backward, beat), strict=True):
             if self._runtime.leads:
                 append(samples_file(self._job.scratch), Sample(step=step, prompt=prompt.text, ids=tuple(ids)))
 
-    def _written(self, model: Any, forward_backward: ForwardBackward) -> list[list[int]]:
+    def _written(self, model: Any, forward_backward: ForwardBackward, beat: Callable[[], None]) -> list[list[int]]:
         assert self._prompts is not None
         wanted, end = self._job.settings.watch.sample_tokens, self._prompts.end
         # Sequence parallel ranks share what they compute evenly.
@@ -52,6 +52,7 @@ class Writer:
             going = {index for index in going if len(texts[index]) < length}
             if not going:
                 break
+            beat()
             likeliest = self._likeliest(model, forward_backward, texts, length)
             for index in sorted(going):
                 if likeliest[index] == end:
