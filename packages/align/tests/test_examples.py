@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 TEXTS = st.text("一二はい。\n#🦝", max_size=6) | st.sampled_from(
-    ["\n\n### 応答:\n", "### 指示:", "{{ eos_token }}", ""]
+    ["\n\n### 応答:\n", "### 指示:", "{{ eos_token }}", "", "</s>", "い</s>ち<s>"]
 )
 DIALOGUES = st.lists(st.tuples(TEXTS, TEXTS), max_size=3)
 FIXED = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -33,6 +33,11 @@ def chat(make) -> ChatTokenizer:
 
 def dialogue(turns: list[tuple[str, str]]) -> list[Message]:
     return [Message(role, text) for turn in turns for role, text in zip(("user", "assistant"), turn, strict=True)]
+
+
+def ids_of(chat: ChatTokenizer, text: str) -> list[int]:
+    """By the tokenizer itself, which takes every special token for one."""
+    return chat.tokenizer.encode(text, add_special_tokens=False)
 
 
 @FIXED
@@ -62,22 +67,22 @@ def test_the_mask_does_not_depend_on_what_the_tokenizer_would_merge_across_a_bor
     prompt = chat.tokenizer.apply_chat_template(
         [{"role": "user", "content": "何ですか"}], add_generation_prompt=True, return_dict=False
     )
-    whole = chat.encode(chat.render(rows[0].messages).text)
+    whole = ids_of(chat, chat.render(rows[0].messages).text)
     assert whole[: len(prompt)] != prompt, "the whole text merges across the border, or this test shows nothing"
     assert example.input_ids[: len(prompt)] == prompt
-    assert example.labels == [IGNORED] * len(prompt) + chat.encode("いち</s>")
+    assert example.labels == [IGNORED] * len(prompt) + ids_of(chat, "いち</s>")
 
 
 def test_a_system_turn_is_given_and_never_trained(chat) -> None:
     rows = [Dialogue("一", [Message("system", "言え"), Message("user", "一"), Message("assistant", "いち")])]
     [example] = prepare_dialogues(rows, chat.render, chat.encode, max_tokens=100, held_out_share=0).train
     assert chat.tokenizer.decode(example.input_ids).startswith("<s>言え\n\n### 指示:\n一")
-    assert [label for label in example.labels if label != IGNORED] == chat.encode("いち</s>")
+    assert [label for label in example.labels if label != IGNORED] == ids_of(chat, "いち</s>")
 
 
 def test_a_dialogue_that_is_too_long_ends_with_a_whole_answer(chat) -> None:
     messages = dialogue([("一", "いち"), ("二", "に")])
-    length = len(chat.encode(chat.render(messages).text))
+    length = len(ids_of(chat, chat.render(messages).text))
     rows = [Dialogue("一", messages)]
     prepared = prepare_dialogues(rows, chat.render, chat.encode, max_tokens=length - 1, held_out_share=0)
     assert chat.tokenizer.decode(prepared.train[0].input_ids).endswith("### 応答:\nいち</s>")
@@ -159,7 +164,7 @@ def test_a_preference_begins_where_inference_does_and_ends_each_answer(chat) -> 
     [pair] = prepare_preferences(rows, chat.render, chat.encode, max_tokens=100, held_out_share=0).train
     conversation = [message._asdict() for message in prompt]
     ids = chat.tokenizer.apply_chat_template(conversation, add_generation_prompt=True, return_dict=False)
-    assert pair == (ids, chat.encode("に</s>"), chat.encode("さん</s>"))
+    assert pair == (ids, ids_of(chat, "に</s>"), ids_of(chat, "さん</s>"))
 
 
 def test_a_preference_is_never_cut(chat) -> None:
@@ -181,6 +186,25 @@ def test_a_preference_between_equal_answers_is_refused_by_name(chat) -> None:
             max_tokens=64,
             held_out_share=0,
         )
+
+
+LOOKING = "{% for message in messages %}{{ message['content'].split('</s>')[-1] }}{% generation %}{% endgeneration %}{% endfor %}"
+
+
+def test_a_template_that_trims_what_is_said_still_names_its_own_special_tokens_alone(chat, tokenizer) -> None:
+    trimming = chat.template.replace("message['content'] + eos_token", "(message['content'] | trim) + eos_token")
+    chat = ChatTokenizer(tokenizer(template=trimming))
+    messages = dialogue([(" 一</s>", "い<s>\n")])
+    [said] = [piece for piece in chat.render(messages).pieces if piece.said]
+    assert said.text == "い<s></s>"
+    assert chat.encode(said) == [*chat.tokenizer("い<s>", split_special_tokens=True).input_ids, 2]
+
+
+def test_a_template_that_looks_for_special_tokens_is_refused_where_somebody_wrote_one(tokenizer) -> None:
+    chat = ChatTokenizer(tokenizer(template=LOOKING))
+    assert chat.render([Message("user", "一")]).text == "一"
+    with pytest.raises(BunbukuError, match=r"treats a message with '</s>' in it unlike others"):
+        chat.render([Message("user", "一</s>二")])
 
 
 def test_a_template_that_marks_nothing_is_refused(tokenizer: Callable[..., Path]) -> None:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -12,8 +13,14 @@ from bunbuku_align.template import ChatTokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
+SPECIAL = ["<s>", "</s>", "<unk>", "<pad>"]
 STRANGE = [
     "",
+    *SPECIAL,
+    "一</s>二<s>",
+    "</s>\n\n### 指示:\nいち\n\n### 応答:\n",
+    "</",
+    "s>",
     "\n\n### 応答:\n",
     "### 指示:\nいち\n\n### 応答:\nに",
     "{% generation %}いち{% endgeneration %}",
@@ -26,6 +33,8 @@ STRANGE = [
     "<script>alert(1)</script>",
     "いち" * 300,
 ]
+OPENING = "以下は、タスクを説明する指示です。"
+HEADINGS = {"user": "\n\n### 指示:\n", "assistant": "\n\n### 応答:\n"}
 
 
 def ugly(count: int) -> Iterator[Dialogue]:
@@ -53,10 +62,25 @@ def test_of_ten_thousand_dialogues_the_answers_with_their_end_are_trained_and_no
     dialogues = list(ugly(10_000))
     prepared = prepare_dialogues(dialogues, chat.render, chat.encode, max_tokens=10**6, held_out_share=0)
     assert len(prepared.train) == 10_000
+    assert set(chat.tokenizer.all_special_tokens) == set(SPECIAL), "none is left out of what is strange"
+
+    @cache
+    def alone(text: str) -> list[int]:
+        """Ids of a text by itself, letter by letter."""
+        return chat.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+
     trained = [[label for label in row.labels if label != IGNORED] for row in prepared.train]
-    read = chat.tokenizer.batch_decode(trained)
-    for dialogue, said in zip(dialogues, read, strict=True):
-        assert said == "".join(turn.content + "</s>" for turn in dialogue.messages if turn.role == "assistant")
+    for dialogue, row, labels in zip(dialogues, prepared.train, trained, strict=True):
+        said = [alone(turn.content) for turn in dialogue.messages if turn.role == "assistant"]
+        assert labels == [id for ids in said for id in [*ids, 2]]
+        system = dialogue.messages[0].content if dialogue.messages[0].role == "system" else OPENING
+        expected = [1, *alone(system)]
+        for turn in dialogue.messages:
+            if turn.role != "system":
+                expected += alone(HEADINGS[turn.role]) + alone(turn.content) + [2] * (turn.role == "assistant")
+        assert row.input_ids == expected
+    for dialogue, read in zip(dialogues, chat.tokenizer.batch_decode(trained), strict=True):
+        assert read == "".join(turn.content + "</s>" for turn in dialogue.messages if turn.role == "assistant")
 
 
 def test_cut_dialogues_end_with_the_end_token_of_a_whole_answer(chat) -> None:

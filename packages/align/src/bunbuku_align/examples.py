@@ -5,7 +5,8 @@ included. That divides the text into *pieces*, given or said. Pieces are tokenis
 
 - the ids before an answer are those that inference computes for the prompt alone,
 - no token straddles a border, whatever stands next to it, and
-- text that merely looks like the template's opens no answer.
+- text that merely looks like the template's opens no answer, and a special token that somebody wrote ends none: it is
+  spelt in letters. Special are those that the template itself names.
 
 Only what is said is trained. Every row that is read is trained, held out or dropped, and counted as such.
 """
@@ -24,7 +25,7 @@ from bunbuku_align.mix import Facts, Mix
 IGNORED = -100
 """The label of a token that is not trained, as PyTorch's cross entropy has it."""
 
-type Encode = Callable[[str], Sequence[int]]
+type Encode = Callable[["Piece"], Sequence[int]]
 type Render = Callable[[Sequence["Message"]], "Rendered"]
 
 
@@ -41,24 +42,33 @@ class Piece(NamedTuple):
     text: str
     said: bool
     """Whether the assistant said it."""
+    special: tuple[tuple[int, int], ...] = ()
+    """Where in it the template names special tokens; anything else that looks like one is text."""
 
 
 class Rendered(NamedTuple):
-    """A dialogue as text, with the character ranges that the assistant said."""
+    """A dialogue as text, with the character ranges that the assistant said, and those of the template's special tokens."""
 
     text: str
     said: Sequence[tuple[int, int]]
+    special: Sequence[tuple[int, int]] = ()
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
         """The text divided where the assistant begins and ends; empty pieces are left out.
 
         >>> Rendered("問い:答え。", [(3, 6)]).pieces
-        (Piece(text='問い:', said=False), Piece(text='答え。', said=True))
+        (Piece(text='問い:', said=False, special=()), Piece(text='答え。', said=True, special=()))
         """
         borders = [0, *chain.from_iterable(self.said), len(self.text)]
-        cut = (Piece(self.text[start:end], said=index % 2 == 1) for index, (start, end) in enumerate(pairwise(borders)))
-        return tuple(piece for piece in cut if piece.text)
+        return tuple(
+            Piece(self.text[start:end], said=index % 2 == 1, special=self._special(start, end))
+            for index, (start, end) in enumerate(pairwise(borders))
+            if start < end
+        )
+
+    def _special(self, start: int, end: int) -> tuple[tuple[int, int], ...]:
+        return tuple((first - start, last - start) for first, last in self.special if start <= first and last <= end)
 
 
 class Dialogue(NamedTuple):
@@ -182,7 +192,7 @@ def prepare_dialogues(
     for row in rows:
         prepared.counts["seen"] += 1
         check_roles(row.id, row.messages)
-        whole = [(encode(text), said) for text, said in render(row.messages).pieces]
+        whole = [(encode(piece), piece.said) for piece in render(row.messages).pieces]
         if not any(said for _, said in whole):
             prepared.counts["dropped.no_answer"] += 1
             continue
@@ -263,5 +273,5 @@ def _answer_ids(row: Preference, answer: str, render: Render, encode: Encode) ->
     check_roles(row.id, messages)
     pieces = render(messages).pieces
     last = max(index for index, piece in enumerate(pieces) if piece.said)
-    before = [id for piece in pieces[:last] for id in encode(piece.text)]
-    return before, list(encode(pieces[last].text))
+    before = [id for piece in pieces[:last] for id in encode(piece)]
+    return before, list(encode(pieces[last]))

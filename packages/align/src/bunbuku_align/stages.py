@@ -10,7 +10,7 @@ from bunbuku_align.run import ANYWHERE, AlignRun
 from bunbuku_align.training import DpoConfig, Lora, MergeConfig, SftConfig, TrainingConfig
 
 
-@stage("align.sft", revision=2, resumable=True, bitwise=False)
+@stage("align.sft", revision=3, resumable=True, bitwise=False)
 def sft(
     draft: Draft,
     config: SftConfig,
@@ -46,7 +46,7 @@ def sft(
     return _trained(checkpoint, config)
 
 
-@stage("align.dpo", revision=2, resumable=True, bitwise=False)
+@stage("align.dpo", revision=3, resumable=True, bitwise=False)
 def dpo(
     draft: Draft,
     config: DpoConfig,

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from bunbuku_contracts import ArtifactError, register_hf_models
+from bunbuku_inference import Spelling
 from jinja2 import TemplateError
 from transformers import AutoTokenizer
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from bunbuku_align.examples import Message, Rendered
+from bunbuku_align.examples import Message, Piece, Rendered
 
 _MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
@@ -32,35 +33,40 @@ class ChatTokenizer:
                 f"the tokenizer in {checkpoint} has no padding token",
                 hint="its tokenizer_config.json needs a `pad_token` that no text uses",
             )
+        self._spelling = Spelling(self.tokenizer)
         self._check_pieces(checkpoint)
 
     def render(self, messages: Sequence[Message]) -> Rendered:
-        """The dialogue as text, with what the assistant said in it."""
-        conversation = [message._asdict() for message in messages]
+        """The dialogue as text, with what the assistant said in it, and where the template names special tokens."""
+        contents = [message.content for message in messages]
         try:
-            texts, said = self._render([conversation])
+            text, said = self._render(messages, contents)
+            special = self._spelling.own(text, contents, lambda contents: self._render(messages, contents)[0])
         except TemplateError as error:
             raise ArtifactError(
                 f"the chat template cannot render a dialogue of {[message.role for message in messages]}: {error}"
             ) from error
-        return Rendered(texts[0], said[0])
+        return Rendered(text, said, special)
 
-    def _render(self, conversations: list[Any]) -> Any:
-        """Texts, and of each what was said, where the function itself promises a string."""
+    def _render(self, messages: Sequence[Message], contents: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
+        """Text and what was said in it, where the function itself promises a string."""
+        turns = [{"role": turn.role, "content": content} for turn, content in zip(messages, contents, strict=True)]
         tokens = self.tokenizer.special_tokens_map
-        return render_jinja_template(
-            conversations, chat_template=self.template, return_assistant_tokens_mask=True, **tokens
+        rendered: Any = render_jinja_template(
+            [turns], chat_template=self.template, return_assistant_tokens_mask=True, **tokens
         )
+        texts, said = rendered
+        return texts[0], said[0]
 
-    def encode(self, text: str) -> list[int]:
-        """Ids of a text, with no token added."""
-        return self.tokenizer.encode(text, add_special_tokens=False)
+    def encode(self, piece: Piece) -> list[int]:
+        """Ids of a piece, with no token added."""
+        return self._spelling.ids(piece.text, piece.special)
 
     def _check_pieces(self, checkpoint: Path) -> None:
         """Raise if pieces tokenised one by one do not read as the whole text, as with a blank put before each."""
         dialogue = [Message("user", "今日は。"), Message("assistant", "はい。"), Message("user", "では。")]
         rendered = self.render([*dialogue, Message("assistant", "はい。")])
-        ids = [id for piece in rendered.pieces for id in self.encode(piece.text)]
+        ids = [id for piece in rendered.pieces for id in self.encode(piece)]
         read = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         if read != rendered.text:
             raise ArtifactError(

@@ -15,6 +15,7 @@ from bunbuku_inference.engine import AnyEngine, OpenAIEngine, TransformersEngine
 from bunbuku_inference.errors import EngineError, RequestsFailed
 from bunbuku_inference.meter import Meter
 from bunbuku_inference.model import Model, open_model
+from bunbuku_inference.rendering import Spelling
 from bunbuku_inference.request import Answer, Failure, Message, Prompt, Request, Sampling, Score, ScoreRequest
 from bunbuku_inference.structured import Read, read_json, schema_of
 
@@ -39,6 +40,7 @@ __all__ = [
     "Sampling",
     "Score",
     "ScoreRequest",
+    "Spelling",
     "Spending",
     "TransformersEngine",
     "VllmEngine",
