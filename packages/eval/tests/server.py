@@ -11,6 +11,8 @@ class Talker(ThreadingHTTPServer):
     """Serves on a free port of the loopback interface while it is open."""
 
     daemon_threads = True
+    request_queue_size = 128
+    """Connections that may wait; with the five of the standard library a busy machine resets some."""
 
     def __init__(self, says: Callable[[str, int], str | int]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)

@@ -158,7 +158,10 @@ def test_spread_over_phrasings_is_the_range_of_the_lenient_score(scored) -> None
         lambda prompt, seed: knowing(prompt) if "番号で答えよ" in prompt else "さあ", tasks=["jcommonsenseqa"]
     )
     (row,) = read_sections(report)[1].tables[0].rows
-    assert row[4:] == (3, 1.0, 1, 0.0)
+    assert (row[4], row[6]) == (3, 1)
+    # All questions move alike, so that whichever are drawn, the range is the same.
+    assert row[5] == "1.000 (1.000 to 1.000)"
+    assert row[7] == "0.000 (0.000 to 0.000)"
     assert report.manifest.metrics["lenient.model.jcommonsenseqa.generation.chat"] == pytest.approx(1 / 3)
 
 
@@ -200,11 +203,15 @@ def test_reports_on_other_data_are_not_compared(place, scored, data) -> None:
 class Audited(Config):
     ids: tuple[str, ...]
     bad: tuple[str, ...]
+    unjudged: tuple[str, ...] = ()
 
 
 @stage("corpus.contamination")
 def audit(draft: Draft, config: Audited) -> Report:
-    found = [{"id": id, "method": "ngrams", "contaminated": id in config.bad} for id in config.ids]
+    found = [
+        {"id": id, "method": "not judged" if id in config.unjudged else "ngrams", "contaminated": id in config.bad}
+        for id in config.ids
+    ]
     pq.write_table(pa.Table.from_pylist(found), draft.dir / "items.parquet")
     return Report(title="audit")
 
@@ -227,8 +234,26 @@ def test_scores_are_given_without_contaminated_items_too(place, models, data, ta
     )  # fmt: skip
     section = next(one for one in read_sections(found) if one.title == "Without contaminated items")
     (row,) = section.tables[0].rows
-    assert row[4:6] == (5, 20)
-    assert [str(cell)[:5] for cell in row[6:]] == ["0.250", "1.000", "0.000"]
+    assert row[4:7] == (5, 0, 20)
+    assert [str(cell)[:5] for cell in row[7:]] == ["0.250", "1.000", "0.000"]
+
+
+def test_what_an_audit_could_not_judge_is_not_clean(place, models, data, talk) -> None:
+    # Questions 0 to 4 stand in the corpus, 5 to 9 could not be judged; the model knows just these ten.
+    def says(prompt: str, seed: int) -> str:
+        found = re.search(r"第(\d+)問", prompt)
+        return knowing(prompt) if found and int(found[1]) < 10 else "さあ"
+
+    ids = tuple(str(n) for n in range(20))
+    report = audit(place("audit"), Audited(ids=ids, bad=ids[:5], unjudged=ids[5:10]))
+    found = score(
+        place("score"), config(tasks=["jcommonsenseqa"]), {"m": models["first"]}, data,
+        {"jcommonsenseqa": report}, run=talk(says),
+    )  # fmt: skip
+    section = next(one for one in read_sections(found) if one.title == "Without contaminated items")
+    (row,) = section.tables[0].rows
+    assert row[4:7] == (5, 5, 20)
+    assert [str(cell)[:5] for cell in row[7:]] == ["0.500", "1.000", "0.000"]
 
 
 def test_an_audit_of_other_items_or_of_no_task_is_one_sentence(place, models, data, talk) -> None:
@@ -261,6 +286,7 @@ def test_three_categories_make_a_radar(scored) -> None:
     report = scored(chatty)
     (picture,) = read_sections(report)[0].pictures
     text = (report.dir / picture.path).read_text()
+    assert "undefined" not in text
     assert all(name in text for name in ("commonsense", "similarity", "arithmetic", "model"))
 
 
@@ -307,7 +333,7 @@ def test_intervals_of_a_mean_cover_it_as_often_as_they_say() -> None:
             )
             for n, value in enumerate((random.random(80) < 0.6).astype(float))
         ]  # fmt: skip
-        _, low, high = estimate(Grid.of(found, correlated=False), "lenient", rounds=200, seed=trial)
+        _, low, high = estimate(Grid.of(found), "lenient", rounds=200, seed=trial)
         inside += low <= 0.6 <= high
     assert 0.89 <= inside / 200 <= 0.99
 
@@ -318,5 +344,5 @@ def test_a_correlation_of_one_answer_is_undefined() -> None:
     mark = SimpleNamespace(strict_value=1.0, lenient_value=1.0)
     way = SimpleNamespace(phrasing="p", seed=0)
     one = SimpleNamespace(marks=mark, condition=way, question=SimpleNamespace(id="1", gold=("2",)))
-    grid = Grid(("1",), (way,), ((one,),), correlated=True)  # pyright: ignore[reportArgumentType]
+    grid = Grid(("1",), (way,), ((one,),), metric="pearson")  # pyright: ignore[reportArgumentType]
     assert math.isnan(estimate(grid, "lenient", rounds=10, seed=0).value)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bunbuku_eval.degenerate import Flag, flags
-from bunbuku_eval.metrics import UNREADABLE, char_f1, exact_match, set_f1
+from bunbuku_eval.metrics import UNREADABLE, char_f1, exact_match, normalized, parity_float, sentence_bleu, set_f1
 from bunbuku_eval.tasks import Graded, Question, Task
 
 
@@ -24,6 +24,7 @@ class Marks(NamedTuple):
     """What llm-jp-eval gives: its metric on the output as it came."""
     strict_value: float = UNREADABLE
     lenient_value: float = UNREADABLE
+    parity_value: float = UNREADABLE
     """The numbers that are correlated, for tasks scored so."""
 
     @property
@@ -39,20 +40,19 @@ def mark(task: Task, question: Question, output: str) -> Marks:
     """
     fits = task.well_formed(output, question)
     parity = _parity(task, question, output)
+    number = _number(parity_float(output)) if isinstance(task, Graded) else UNREADABLE
     strict = task.score(output, question) if fits else 0.0
-    found = flags(output, japanese=task.japanese) if strict < 1 else ()
+    japanese = task.expects_japanese(question) and normalized(output) not in question.choices
+    found = flags(output, japanese=japanese) if strict < 1 else ()
     if found:
-        return Marks(0.0, 0.0, fits, found, None, parity)
+        return Marks(0.0, 0.0, fits, found, None, parity, parity_value=number)
     understood = task.understood(output, question)
     lenient = max(strict, task.score(understood, question) if understood is not None else 0.0)
     values = UNREADABLE, UNREADABLE
     if isinstance(task, Graded):
         said, meant = (task.value(text) if text is not None else None for text in (output, understood))
-        values = (
-            said if fits and said is not None else UNREADABLE,
-            meant if meant is not None else UNREADABLE,
-        )
-    return Marks(strict, lenient, fits, (), understood, parity, *values)
+        values = _number(said if fits else None), _number(meant)
+    return Marks(strict, lenient, fits, (), understood, parity, *values, number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +90,20 @@ class Answered:
 
 
 def _parity(task: Task, question: Question, output: str) -> float:
-    match task.metric:
+    gold = question.gold[:1] if task.one_gold_in_parity else question.gold
+    match task.measured_by:
         case "char_f1":
-            return max(char_f1(output, gold) for gold in question.gold)
+            return max(char_f1(output, one) for one in gold)
         case "set_f1":
-            return max(set_f1(output, gold) for gold in question.gold)
+            return max(set_f1(output, one) for one in gold)
+        case "bleu":
+            return max(sentence_bleu(output, one, tokenize=task.cut_by) for one in gold) / 100
         case "pearson" | "spearman":
-            return task.score(output, question)
+            said = parity_float(output)
+            return task.score(str(said), question) if said is not None else 0.0
         case _:
-            return exact_match(output, question.gold[0])
+            return max(exact_match(output, one) for one in gold)
+
+
+def _number(value: float | None) -> float:
+    return UNREADABLE if value is None else value

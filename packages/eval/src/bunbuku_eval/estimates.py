@@ -6,8 +6,8 @@ are what is drawn again. Two models are compared on the same draws, which is far
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 
 from bunbuku_eval.answers import Answered, Condition
 from bunbuku_eval.intervals import Interval
+from bunbuku_eval.metrics import bleu_counts, bleu_of
+from bunbuku_eval.tasks.task import Metric
 
 type Measure = Literal["strict", "lenient", "format_ok", "degenerate", "parity"]
 type Array = NDArray[np.float64]
 
 MEASURES: tuple[Measure, ...] = ("strict", "lenient", "format_ok", "degenerate", "parity")
+TEXT_MEASURES = ("strict", "lenient", "parity")
+CORRELATIONS = ("pearson", "spearman")
 
 
 class Estimate(NamedTuple):
@@ -37,15 +41,17 @@ class Grid:
     ids: tuple[str, ...]
     ways: tuple[Condition, ...]
     answered: tuple[tuple[Answered | None, ...], ...]
-    correlated: bool
+    metric: Metric = "exact_match"
+    tokenize: str = "char"
+    """How sacrebleu cuts words, where the metric is BLEU."""
 
     @classmethod
-    def of(cls, answered: Sequence[Answered], *, correlated: bool) -> "Grid":
+    def of(cls, answered: Sequence[Answered], *, metric: Metric = "exact_match", tokenize: str = "char") -> "Grid":
         ids = tuple(dict.fromkeys(one.question.id for one in answered))
         ways = tuple(dict.fromkeys(one.condition for one in answered))
         found = {(one.question.id, one.condition): one for one in answered}
         rows = tuple(tuple(found.get((id, way)) for way in ways) for id in ids)
-        return cls(ids, ways, rows, correlated)
+        return cls(ids, ways, rows, metric, tokenize)
 
     @property
     def answers(self) -> list[Answered]:
@@ -57,7 +63,8 @@ class Grid:
 
     def values(self, measure: Measure) -> Array:
         """A number a question and way; `nan` where no answer came back."""
-        return np.array([[_value(one, measure, self.correlated) for one in row] for row in self.answered], float)
+        correlated = self.metric in CORRELATIONS
+        return np.array([[_value(one, measure, correlated) for one in row] for row in self.answered], float)
 
     @property
     def gold(self) -> Array:
@@ -67,15 +74,51 @@ class Grid:
     def statistic(self, measure: Measure) -> Callable[[Array], Array]:
         """From weights of the questions, a row a draw, to the measure under each draw."""
         values = self.values(measure)
-        if self.correlated and measure in ("strict", "lenient", "parity"):
-            gold = self.gold
-            return lambda weights: _mean([_correlations(weights, column, gold) for column in values.T])
+        if self.metric in CORRELATIONS and measure in TEXT_MEASURES:
+            gold, ranked = self.gold, self.metric == "spearman"
+            return lambda weights: _mean([_correlations(weights, column, gold, ranked=ranked) for column in values.T])
+        if self.metric == "bleu" and measure in TEXT_MEASURES:
+            counts = self._ngrams(measure)
+            return lambda weights: _mean([bleu_of(weights @ column) / 100 for column in counts])
         return lambda weights: _means(weights, values)
+
+    def _ngrams(self, measure: Measure) -> list[Array]:
+        """What corpus BLEU adds up, a row a question, for each way of asking."""
+        return [
+            bleu_counts(
+                [("" if one is None or one.marks is None else text_of(one, measure)) for one in column],
+                [() if one is None or one.marks is None else one.question.gold for one in column],
+                tokenize=self.tokenize,
+            )
+            for column in zip(*self.answered, strict=True)
+        ]
 
     def only(self, keep: Callable[[Answered], bool]) -> "Grid":
         """The questions of which an answer passes."""
         rows = [(id, row) for id, row in zip(self.ids, self.answered, strict=True) if any(o and keep(o) for o in row)]
-        return Grid(tuple(id for id, _ in rows), self.ways, tuple(row for _, row in rows), self.correlated)
+        return replace(self, ids=tuple(id for id, _ in rows), answered=tuple(row for _, row in rows))
+
+    def ways_at(self, places: Sequence[int]) -> "Grid":
+        """Some of the ways of asking."""
+        return replace(
+            self,
+            ways=tuple(self.ways[at] for at in places),
+            answered=tuple(tuple(row[at] for at in places) for row in self.answered),
+        )
+
+
+def text_of(one: Answered, measure: Measure) -> str:
+    """The text that a measure reads: the output, if it keeps to the form, or what was understood."""
+    marks = one.marks
+    if marks is None:
+        return ""
+    if measure == "parity":
+        return one.output
+    if marks.flags:
+        return ""
+    if measure == "lenient":
+        return marks.understood or (one.output if marks.format_ok else "")
+    return one.output if marks.format_ok else ""
 
 
 def estimate(grid: Grid, measure: Measure, *, rounds: int, seed: int) -> Estimate:
@@ -90,32 +133,25 @@ def estimate(grid: Grid, measure: Measure, *, rounds: int, seed: int) -> Estimat
 
 
 class Spread(NamedTuple):
-    """By how much the lenient score differs between phrasings, and between seeds: highest less lowest."""
+    """By how much a score differs between phrasings, and between seeds: highest less lowest, with its interval."""
 
-    phrasings: float
-    seeds: float
+    phrasings: Estimate
+    seeds: Estimate
 
 
-def spread(grid: Grid, measure: Measure = "lenient") -> Spread:
-    """How much the ways of asking matter."""
-    whole = np.ones((1, len(grid.ids)))
+def spread(grid: Grid, measure: Measure = "lenient", *, rounds: int, seed: int) -> Spread:
+    """How much the ways of asking matter; the same questions are drawn for all ways."""
+    weights = np.vstack([np.ones((1, len(grid.ids))), draws(len(grid.ids), rounds=rounds, seed=seed)])
 
-    def range_over(key: Callable[[Condition], object]) -> float:
+    def range_over(key: Callable[[Condition], object]) -> Estimate:
         groups: dict[object, list[int]] = defaultdict(list)
         for at, way in enumerate(grid.ways):
             groups[key(way)].append(at)
-        found = [
-            float(
-                Grid(
-                    grid.ids,
-                    tuple(grid.ways[at] for at in places),
-                    tuple(tuple(row[at] for at in places) for row in grid.answered),
-                    grid.correlated,
-                ).statistic(measure)(whole)[0]
-            )
-            for places in groups.values()
-        ]
-        return max(found) - min(found) if found and not any(map(math.isnan, found)) else math.nan
+        if not groups:
+            return Estimate(math.nan, math.nan, math.nan)
+        found = np.stack([grid.ways_at(places).statistic(measure)(weights) for places in groups.values()])
+        ranges = found.max(axis=0) - found.min(axis=0)
+        return Estimate(float(ranges[0]), *_middle(ranges[1:]))
 
     return Spread(range_over(lambda way: way.phrasing), range_over(lambda way: way.seed))
 
@@ -159,19 +195,27 @@ def draws(size: int, *, rounds: int, seed: int) -> Array:
     return random.multinomial(size, np.full(size, 1 / size), size=rounds).astype(float)
 
 
-def grids(answered: Iterable[Answered], correlated: Callable[[str], bool]) -> dict[tuple[str, str, str, str], Grid]:
-    """A grid a model, task, mode and style, in the order of the answers."""
+def grids(
+    answered: Iterable[Answered], metrics: Mapping[str, tuple[Metric, str]]
+) -> dict[tuple[str, str, str, str], Grid]:
+    """A grid a model, task, mode and style, in the order of the answers; `metrics` has each task's metric and tokenizer."""
     groups: dict[tuple[str, str, str, str], list[Answered]] = defaultdict(list)
     for one in answered:
         way = one.condition
         groups[way.model, way.task, way.mode, way.style].append(one)
-    return {key: Grid.of(group, correlated=correlated(key[1])) for key, group in groups.items()}
+    found = {}
+    for key, group in groups.items():
+        metric, tokenize = metrics[key[1]]
+        found[key] = Grid.of(group, metric=metric, tokenize=tokenize)
+    return found
 
 
 def _value(one: Answered | None, measure: Measure, correlated: bool) -> float:
     if one is None or one.marks is None:
         return math.nan
-    if correlated and measure in ("strict", "parity"):
+    if correlated and measure == "parity":
+        return one.marks.parity_value
+    if correlated and measure == "strict":
         return one.marks.strict_value
     if correlated and measure == "lenient":
         return one.marks.lenient_value
@@ -188,18 +232,30 @@ def _means(weights: Array, values: Array) -> Array:
     return np.divide(weights @ means, total, out=np.full(len(total), np.nan), where=total > 0)
 
 
-def _correlations(weights: Array, values: Array, gold: Array) -> Array:
-    """Pearson's correlation under weights, a row each; `nan` where a side is constant or has fewer than two points."""
+def _correlations(weights: Array, values: Array, gold: Array, *, ranked: bool) -> Array:
+    """Correlations under weights, a row each, of values or their ranks; `nan` for a constant side or fewer than two."""
     there = ~np.isnan(values)
     weights, x, y = weights[:, there], values[there], gold[there]
+    if ranked:
+        x, y = _ranks(weights, x), _ranks(weights, y)
     total = weights.sum(axis=1)
-    safe = np.where(total > 0, total, 1.0)
-    mean_x, mean_y = weights @ x / safe, weights @ y / safe
-    variance_x = weights @ (x * x) / safe - mean_x**2
-    variance_y = weights @ (y * y) / safe - mean_y**2
-    covariance = weights @ (x * y) / safe - mean_x * mean_y
-    size = np.sqrt(np.maximum(variance_x, 0) * np.maximum(variance_y, 0))
-    return np.divide(covariance, size, out=np.full(len(total), np.nan), where=size > 1e-12)
+    safe = np.where(total > 0, total, 1.0)[:, None]
+    x = x - (weights * x).sum(axis=1, keepdims=True) / safe
+    y = y - (weights * y).sum(axis=1, keepdims=True) / safe
+    size = np.sqrt((weights * x * x).sum(axis=1) * (weights * y * y).sum(axis=1))
+    return np.divide((weights * x * y).sum(axis=1), size, out=np.full(len(total), np.nan), where=size > 1e-12)
+
+
+def _ranks(weights: Array, values: Array) -> Array:
+    """The mean rank of each value among all that are drawn, a row a draw; one that is drawn twice stands there twice."""
+    if not len(values):
+        return np.zeros_like(weights)
+    distinct, place = np.unique(values, return_inverse=True)
+    order = np.argsort(place, kind="stable")
+    starts = np.searchsorted(place[order], np.arange(len(distinct)))
+    sizes = np.add.reduceat(weights[:, order], starts, axis=1)
+    middles = np.cumsum(sizes, axis=1) - (sizes - 1) / 2
+    return middles[:, place]
 
 
 def _mean(rows: Sequence[Array]) -> Array:
@@ -218,7 +274,7 @@ def _ordered(grid: Grid, ids: set[str]) -> Grid:
     rows = sorted(
         ((id, row) for id, row in zip(grid.ids, grid.answered, strict=True) if id in ids), key=lambda one: one[0]
     )
-    return Grid(tuple(id for id, _ in rows), grid.ways, tuple(row for _, row in rows), grid.correlated)
+    return replace(grid, ids=tuple(id for id, _ in rows), answered=tuple(row for _, row in rows))
 
 
 def _move(one: Sequence[Answered | None], other: Sequence[Answered | None]) -> int:

@@ -13,8 +13,6 @@ import pyarrow.parquet as pq
 from bunbuku_contracts import Artifact, BunbukuError
 from bunbuku_inference import Answer, Failure, Message, Model, Request, Sampling
 
-from bunbuku_eval.degenerate import flags
-
 
 class Shown(NamedTuple):
     """One model's answer to one question."""
@@ -97,7 +95,7 @@ def read_answers(reports: dict[str, Artifact[Any]]) -> list[Shown]:
                         row["task"],
                         row["prompt"],
                         row["output"],
-                        flags(row["output"], japanese=False),
+                        tuple(row["flags"]),
                     )
                 )
     seen: set[tuple[str, str]] = set()

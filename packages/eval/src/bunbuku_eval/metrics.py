@@ -7,8 +7,11 @@ import math
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rapidfuzz import fuzz, utils
 from scipy.stats import rankdata
 
@@ -76,6 +79,20 @@ def parse_float(text: str) -> float | None:
     return float(found[0].replace(",", "")) if found else None
 
 
+def parity_float(text: str) -> float | None:
+    """The number that llm-jp-eval makes of a text: its digits and points, whatever else is there; its sign counts here.
+
+    >>> parity_float("約4.5点です"), parity_float("-3.5"), parity_float("3から4"), parity_float("なし")
+    (4.5, -3.5, 34.0, None)
+    """
+    text = _signed(normalized(text))
+    try:
+        value = float(re.sub(r"[^0-9.]", "", text))
+    except ValueError:
+        return None
+    return -value if text.startswith("-") else value
+
+
 def numbers(text: str) -> list[float]:
     """All numbers in a text.
 
@@ -120,7 +137,45 @@ def bleu(predicted: Sequence[str], gold: Sequence[str], *, tokenize: str = "char
     """
     from sacrebleu import corpus_bleu
 
-    return round(corpus_bleu(list(predicted), [list(gold)], tokenize=tokenize).score, 10)
+    return round(corpus_bleu(list(predicted), [list(gold)], tokenize=tokenize, force=True).score, 10)
+
+
+def bleu_counts(predicted: Sequence[str], gold: Sequence[Sequence[str]], *, tokenize: str) -> NDArray[np.float64]:
+    """What corpus BLEU adds up, a row a sentence: lengths, then n-grams that match and that there are, for n of 1 to 4.
+
+    Sentences without a right answer give zeros. `bleu_of` makes a score of the sum of any rows.
+    """
+    scorer = _bleu(tokenize)
+    rows = np.zeros((len(predicted), 10))
+    for at, (said, wanted) in enumerate(zip(predicted, gold, strict=True)):
+        if wanted:
+            # sacrebleu gives these sums nowhere else, and a bootstrap that cut every word anew would take hours.
+            row = scorer._extract_corpus_statistics([said], [[one] for one in wanted])[0]
+            rows[at] = row
+    return rows
+
+
+def bleu_of(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Corpus BLEU, 0 to 100, of each row of summed `bleu_counts`; `nan` where there is no sentence."""
+    return np.array([_one_bleu(row) for row in np.atleast_2d(counts)])
+
+
+def _one_bleu(row: NDArray[np.float64]) -> float:
+    from sacrebleu.metrics.bleu import BLEU
+
+    said, wanted = int(row[0]), int(row[1])
+    if not wanted:
+        return math.nan
+    matches, all = [int(one) for one in row[2:6]], [int(one) for one in row[6:10]]
+    return BLEU.compute_bleu(matches, all, said, wanted, smooth_method="exp").score
+
+
+@cache
+def _bleu(tokenize: str) -> Any:
+    from sacrebleu.metrics.bleu import BLEU
+
+    # It cuts words that are cut already on purpose; its advice on that would stand in every log.
+    return BLEU(tokenize=tokenize, force=True)
 
 
 def sentence_bleu(predicted: str, gold: str, *, tokenize: str = "char") -> float:

@@ -32,7 +32,10 @@ SCHEMA = pa.schema(
         ("choices", pa.list_(pa.string())),
         ("output", pa.string()),
         ("understood", pa.string()),
-        *((name, pa.float64()) for name in ("strict", "lenient", "parity", "strict_value", "lenient_value")),
+        *(
+            (name, pa.float64())
+            for name in ("strict", "lenient", "parity", "strict_value", "lenient_value", "parity_value")
+        ),
         ("format_ok", pa.bool_()),
         ("degenerate", pa.bool_()),
         ("flags", pa.list_(pa.string())),
@@ -63,23 +66,22 @@ class Facts(Config):
     file: str
     """What was read."""
     sha256: str
+    tokenize: str = "char"
+    """How sacrebleu cut words, where the metric is BLEU."""
 
     @classmethod
     def of(cls, task: Task, *, file: str, sha256: str) -> "Facts":
         return cls(
             task=task.label,
             category=task.category,
-            metric=task.metric,
+            metric=task.measured_by,
             shots=task.shots,
             licence=task.terms if isinstance(task, Questions) else task.licence,
             origin=task.origin,
             file=file,
             sha256=sha256,
+            tokenize=task.cut_by,
         )
-
-    @property
-    def correlated(self) -> bool:
-        return self.metric in ("pearson", "spearman")
 
 
 FACTS_LIST = TypeAdapter(tuple[Facts, ...])
@@ -96,8 +98,7 @@ class Scoreboard:
 
     @cached_property
     def grids(self) -> dict[Key, Grid]:
-        correlated = {one.task: one.correlated for one in self.facts}
-        return grids(self.answered, correlated.__getitem__)
+        return grids(self.answered, {one.task: (one.metric, one.tokenize) for one in self.facts})
 
     def of(self, grid: Grid, measure: str) -> Estimate:
         return estimate(grid, measure, rounds=self.rounds, seed=self.seed)  # pyright: ignore[reportArgumentType]
@@ -183,7 +184,8 @@ def _told(board: Scoreboard) -> tuple[str, ...]:
         "Strict counts an answer that keeps to the form that was asked for; lenient also one that says the same in other "
         "words. Format-ok is how often the form was kept, right or wrong; degenerate is what was empty, a loop or not the "
         "language, and counts as wrong. The gap between strict and lenient is form, not knowledge. As llm-jp-eval: its "
-        "metric on the output as it came. Correlations (jsts) are Pearson's; one of fewer than two answers is undefined. "
+        "metric on the output as it came. Correlations are Pearson's or Spearman's, as each task says; one of fewer than two answers is undefined. BLEU is that of the whole set, "
+        "over 100. "
         "Intervals are 95 %, a bootstrap over questions."
     ]
     if failed := sum(one.marks is None for one in board.answered):
@@ -207,10 +209,10 @@ def _scores(board: Scoreboard) -> Table:
 def _ways(board: Scoreboard) -> Table:
     rows = []
     for key, grid in board.grids.items():
-        by = spread(grid)
+        by = spread(grid, rounds=board.rounds, seed=board.seed)
         names = {way.phrasing for way in grid.ways}
         seeds = {way.seed for way in grid.ways}
-        rows.append((*key, len(names), _number(by.phrasings), len(seeds), _number(by.seeds)))
+        rows.append((*key, len(names), _cell(by.phrasings), len(seeds), _cell(by.seeds)))
     columns = ("model", "task", "mode", "style", "phrasings", "spread over phrasings", "seeds", "spread over seeds")
     return Table(columns=columns, rows=tuple(rows))
 
@@ -228,26 +230,30 @@ def _clean(board: Scoreboard) -> Table:
     rows = []
     tests: tuple[Callable[[Answered], bool], ...] = (
         lambda one: one.contaminated is True,
-        lambda one: not one.contaminated,
+        lambda one: one.contaminated is False,
     )
     for key, grid in board.grids.items():
         flagged, others = (grid.only(test) for test in tests)
         if flagged.ids or any(one.contaminated is not None for one in grid.answers):
             values = [_cell(board.of(some, "lenient")) if some.ids else None for some in (grid, flagged, others)]
-            rows.append((*key, len(flagged.ids), len(grid.ids), *values))
+            unjudged = len(grid.ids) - len(flagged.ids) - len(others.ids)
+            rows.append((*key, len(flagged.ids), unjudged, len(grid.ids), *values))
     columns = (
         "model",
         "task",
         "mode",
         "style",
         "contaminated",
+        "not judged",
         "questions",
         "all",
         "contaminated only",
         "without them",
     )
     return Table(
-        columns=columns, rows=tuple(rows), caption="Lenient score with and without the items found in the corpus"
+        columns=columns,
+        rows=tuple(rows),
+        caption="Lenient score with and without the items found in the corpus; what the audit could not judge is in neither part",
     )
 
 
@@ -266,18 +272,19 @@ def _radars(draft: Draft, board: Scoreboard) -> tuple[Picture, ...]:
     pictures: list[Picture] = []
     for mode, style in dict.fromkeys(key[2:] for key in board.grids):
         values: dict[str, dict[str, list[float]]] = {}
+        corners = sorted({category[key[1]] for key in board.grids if key[2:] == (mode, style)})
         for (model, task, *way), grid in board.grids.items():
             value = board.of(grid, "lenient").value
             if tuple(way) == (mode, style):
-                here = values.setdefault(model, {}).setdefault(category[task], [])
-                here.append(0.0 if math.isnan(value) else value)
-        corners = sorted({one for of in values.values() for one in of})
+                values.setdefault(model, {}).setdefault(category[task], []).append(value)
         if len(corners) >= 3:
-            scores = {model: [fmean(of.get(one) or [0.0]) for one in corners] for model, of in values.items()}
+            scores = {model: [_mean(of.get(one, ())) for one in corners] for model, of in values.items()}
             title = f"Lenient score by category, {mode}, {style}"
             path = draft.dir / f"radar-{mode}-{style}.svg"
             path.write_text(radar(scores, corners, title=title), encoding="utf-8")
-            pictures.append(Picture(path=path.name, caption=f"{title}: the rim is 1"))
+            pictures.append(
+                Picture(path=path.name, caption=f"{title}: the rim is 1; where a score is undefined the line is broken")
+            )
     return tuple(pictures)
 
 
@@ -303,6 +310,7 @@ def _row(board: Scoreboard, one: Answered) -> dict[str, object]:
         "parity": marks.parity if marks else None,
         "strict_value": marks.strict_value if marks else None,
         "lenient_value": marks.lenient_value if marks else None,
+        "parity_value": marks.parity_value if marks else None,
         "format_ok": marks.format_ok if marks else None,
         "degenerate": marks.degenerate if marks else None,
         "flags": list(marks.flags) if marks else [],
@@ -321,5 +329,7 @@ def _cell(value: Estimate) -> str:
     return f"{value.value:.3f} ({value.low:.3f} to {value.high:.3f})".replace("-", "−")
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 4)
+def _mean(values: Sequence[float]) -> float | None:
+    """Of those that are defined; `None` if none is."""
+    found = [value for value in values if not math.isnan(value)]
+    return fmean(found) if found else None

@@ -20,7 +20,7 @@ class CompareConfig(Config):
     """Answers that the page of items holds, at most."""
 
 
-@stage("eval.compare", revision=1)
+@stage("eval.compare", revision=2)
 def compare(draft: Draft, config: CompareConfig, reports: dict[str, Artifact[Report]]) -> Report:
     """Compare models of several `score` reports on the questions they share, with the answers that flipped.
 
@@ -65,7 +65,7 @@ def _facts(report: Artifact[Report]) -> tuple[Facts, ...]:
 def _answered(row: Mapping[str, Any], model: str) -> Answered:
     marks = None
     if row["strict"] is not None:
-        numbers = (row[name] for name in ("parity", "strict_value", "lenient_value"))
+        numbers = (row[name] for name in ("parity", "strict_value", "lenient_value", "parity_value"))
         marks = Marks(row["strict"], row["lenient"], row["format_ok"], tuple(row["flags"]), row["understood"], *numbers)
     question = Question(
         row["id"], {}, tuple(row["gold"]), choices=tuple(row["choices"]), category=row["category"] or ""

@@ -85,7 +85,7 @@ class Sample(NamedTuple):
         return flags(self.answer.text, japanese=self.prompt.japanese)
 
 
-@stage("eval.generate", revision=2, bitwise=False)
+@stage("eval.generate", revision=3, bitwise=False)
 def generate(
     draft: Draft,
     config: GenerateConfig,

@@ -96,7 +96,7 @@ class JudgeConfig(Config):
         return self
 
 
-@stage("eval.judge", revision=1, bitwise=False)
+@stage("eval.judge", revision=2, bitwise=False)
 def judge(
     draft: Draft,
     config: JudgeConfig,

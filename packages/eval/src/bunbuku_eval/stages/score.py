@@ -77,7 +77,7 @@ class Asked:
     shots: int
 
 
-@stage("eval.score", revision=1, bitwise=False)
+@stage("eval.score", revision=2, bitwise=False)
 def score(
     draft: Draft,
     config: ScoreConfig,

@@ -10,9 +10,9 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 from bunbuku_eval.metrics import char_f1, exact_match, normalized, numbers, parse_float
+from bunbuku_eval.tasks.saying import MARKER, NUMBER, announced, corrected, without_denial
 from bunbuku_eval.tasks.task import Category, Metric, Phrasing, Question, Task
 
-_MARKER = re.compile(r"(?:答え|答|回答|正解|解答|結論|answer|出力)(?:は|:|が|としては|\s)*[、,]?\s*", re.IGNORECASE)
 _QUOTED = re.compile(r"[「『\"“]([^「」『』\"“”]+)[」』\"”]")
 _ENDING = re.compile(
     r"(?:に|と|だと)?(?:です|である|でした|だ|になります|となります|と思います|でしょう|考えられます)[。.!]*$"
@@ -35,11 +35,16 @@ class Labelled(Task):
         return normalized(text) in question.choices
 
     def understood(self, text: str, question: Question) -> str | None:
-        text = normalized(text)
-        if marked := list(_MARKER.finditer(text)):
-            after = text[marked[-1].end() :]
-            if found := self._first(after.split("\n")[0], question):
+        text = self._without_listing(normalized(text), question)
+        for part in (corrected(text), text):
+            if part and (found := self._found(part, question)) is not None:
                 return found
+        return None
+
+    def _found(self, text: str, question: Question) -> str | None:
+        text, denied = self._without_denials(text, question)
+        if (after := announced(text)) is not None and (found := self._first(after.split("\n")[0], question)):
+            return found
         head = text.split("\n")[0]
         if (found := self._leading(head, question)) is not None:
             return found
@@ -47,7 +52,38 @@ class Labelled(Task):
             said = self._named(part, question)
             if len(said) == 1:
                 return question.choices[said.pop()]
-        return None
+            if said:
+                continue
+        left = set(range(len(question.choices))) - denied
+        # Who says which of two it is not has said which it is.
+        return question.choices[left.pop()] if len(question.choices) == 2 and denied and len(left) == 1 else None
+
+    def _without_denials(self, text: str, question: Question) -> tuple[str, set[int]]:
+        """The text without what it says the answer is not, and which choices that is."""
+        denied: set[int] = set()
+        words = [(word, at) for at in range(len(question.choices)) for word in self._words(question, at)]
+        for word, at in sorted(words, key=lambda one: -len(one[0])):
+            shorter = without_denial(text, _whole(word))
+            if shorter != text:
+                denied.add(at)
+                text = shorter
+        return text, denied
+
+    def _without_listing(self, text: str, question: Question) -> str:
+        """The text without the list of all choices, which says nothing of which it is."""
+        for words in (question.choices, question.meanings):
+            if len(words) < 2:
+                continue
+            entries = (
+                [
+                    rf"[(\[]?{re.escape(normalized(label))}[)\]]?\s*[.:、,)]?\s*{re.escape(normalized(meaning))}"
+                    for label, meaning in zip(question.choices, question.meanings or question.choices, strict=True)
+                ]
+                if words is question.choices and question.meanings
+                else [re.escape(normalized(word)) for word in words]
+            )
+            text = re.sub(r"\s*(?:[,、・/|]|と|か|または|or)?\s*".join(entries), " ", text, flags=re.IGNORECASE)
+        return text.strip()
 
     def score(self, answer: str, question: Question) -> float:
         return max(exact_match(answer, gold) for gold in question.gold)
@@ -85,10 +121,20 @@ class Labelled(Task):
             if found := re.match(pattern, head, re.IGNORECASE):
                 # "1.5" and "1,200" begin with no label, and "1 と 2" with two.
                 rest = head[found.end() :]
+                if self._lists_another(rest, label, question):
+                    return None
                 if rest[:1].isdigit() or re.match(r"\s*(?:と|か|or|または|,|、)\s*[A-Za-z0-9](?!\w)", rest):
                     return None
                 return label
         return None
+
+    def _lists_another(self, rest: str, label: str, question: Question) -> bool:
+        """Whether another label with what it stands for follows: then it is a list, and no answer."""
+        return any(
+            re.search(rf"(?<![\w.]){re.escape(normalized(other))}[.:、,)\]]\s*{re.escape(normalized(meaning))}", rest)
+            for other, meaning in zip(question.choices, question.meanings, strict=False)
+            if other != label and meaning
+        )
 
 
 class Numeric(Task):
@@ -110,10 +156,10 @@ class Numeric(Task):
         return parse_float(text) is not None
 
     def understood(self, text: str, question: Question) -> str | None:
-        text = normalized(text)
-        marked = list(_MARKER.finditer(text))
-        if marked and (after := numbers(text[marked[-1].end() :])):
-            return _plain(after[-1] if "=" in text[marked[-1].end() :] else after[0])
+        text = without_denial(normalized(text), NUMBER)
+        for part in (corrected(text), announced(text)):
+            if part and (found := numbers(part)):
+                return _plain(found[-1] if "=" in part or part == corrected(text) else found[0])
         found = numbers(text)
         return _plain(found[-1]) if found else None
 
@@ -137,7 +183,7 @@ class ShortAnswer(Task):
             0 < len(text) <= max(MAX_ANSWER_CHARS, *(len(gold) for gold in question.gold))
             and "\n" not in text
             and not text.endswith(("。", "です", "ます"))
-            and not _MARKER.match(text)
+            and not MARKER.match(text)
             and not _QUOTED.fullmatch(text)
         )
 
@@ -145,8 +191,10 @@ class ShortAnswer(Task):
         text = normalized(text)
         if not text:
             return None
-        marked = _MARKER.search(text)
-        line = (text[marked.end() :] if marked else text).split("\n")[0].strip()
+        marked = MARKER.search(text)
+        rest = text[marked.end() :] if marked else text
+        line = (corrected(rest) or rest).split("\n")[0].strip()
+        line = re.sub(r"^.{1,40}?(?:では|じゃ)な(?:く|くて|い、)[、,]?\s*(?=.)", "", line)
         if quoted := _QUOTED.search(line):
             return quoted[1].strip()
         sentence = re.split(r"[。!?]", line)[0]
@@ -169,10 +217,9 @@ class Graded(Task):
         return said is not None and self.low <= said <= self.high
 
     def understood(self, text: str, question: Question) -> str | None:
-        text = normalized(text)
-        marked = list(_MARKER.finditer(text))
-        for part in ([text[marked[-1].end() :]] if marked else []) + [text]:
-            said = [one for one in numbers(part) if self.low <= one <= self.high]
+        text = without_denial(normalized(text), NUMBER)
+        for part in (corrected(text), announced(text), text):
+            said = [one for one in numbers(part or "") if self.low <= one <= self.high]
             if len(set(said)) == 1 or (said and part is not text):
                 return _plain(said[0])
         return None

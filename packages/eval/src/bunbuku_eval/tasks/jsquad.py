@@ -32,6 +32,7 @@ class JSQuAD(ShortAnswer):
     category: ClassVar[Category] = "reading"
     licence: ClassVar[str] = "CC-BY-SA-4.0"
     origin: ClassVar[str] = "github.com/yahoojapan/JGLUE, jsquad-v1.3"
+    one_gold_in_parity: ClassVar[bool] = True
 
     def rows(self, path: Path) -> Iterator[dict[str, Any]]:
         for document in read_rows(path):

@@ -20,6 +20,7 @@ class NIILC(ShortAnswer):
     category: ClassVar[Category] = "knowledge"
     licence: ClassVar[str] = "CC-BY-SA-4.0"
     origin: ClassVar[str] = "github.com/mynlp/niilc-qa, NIILC-ECQA2015"
+    one_gold_in_parity: ClassVar[bool] = True
 
     def question(self, row: dict[str, Any], place: str) -> Question:
         answers = row.get("answers") or ()

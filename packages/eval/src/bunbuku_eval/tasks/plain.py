@@ -5,9 +5,10 @@ from typing import Any, ClassVar, Literal
 from bunbuku_contracts import BunbukuError
 from pydantic import Field
 
+from bunbuku_eval.degenerate import foreign
 from bunbuku_eval.metrics import char_f1, exact_match, normalized, sentence_bleu, set_f1
 from bunbuku_eval.tasks.forms import Labelled
-from bunbuku_eval.tasks.task import Category, Phrasing, Question, field
+from bunbuku_eval.tasks.task import Category, Metric, Phrasing, Question, field
 
 
 class Questions(Labelled):
@@ -26,9 +27,23 @@ class Questions(Labelled):
     terms: str = Field(min_length=1)
     """The licence of the data."""
 
+    answers_in: Literal["japanese", "any"] = "japanese"
+    """`any` where an answer in another language may be right."""
+
     category: ClassVar[Category] = "other"
     licence: ClassVar[str] = "as stated in `terms`"
     origin: ClassVar[str] = "a file of one's own"
+
+    @property
+    def measured_by(self) -> Metric:
+        return self.compare
+
+    @property
+    def cut_by(self) -> str:
+        return self.tokenize
+
+    def expects_japanese(self, question: Question) -> bool:
+        return self.answers_in == "japanese" and not any(foreign(one) for one in question.gold)
 
     def question(self, row: dict[str, Any], place: str) -> Question:
         answer, choices = row.get("answer"), row.get("choices") or ()

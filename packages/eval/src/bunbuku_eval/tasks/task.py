@@ -89,10 +89,24 @@ class Task(Config):
     """Of the data, as its makers state it."""
     origin: ClassVar[str]
     """Where the data come from."""
-    japanese: ClassVar[bool] = False
-    """Whether an answer that is not Japanese cannot be one."""
+    one_gold_in_parity: ClassVar[bool] = False
+    """Whether llm-jp-eval keeps the first right answer alone, of several."""
     columns: ClassVar[tuple[str, ...]] = ()
     """Those of a table without a head line."""
+
+    @property
+    def measured_by(self) -> Metric:
+        """What an answer is held against the right one by."""
+        return self.metric
+
+    @property
+    def cut_by(self) -> str:
+        """How sacrebleu cuts words, where answers are measured by BLEU."""
+        return "char"
+
+    def expects_japanese(self, question: Question) -> bool:
+        """Whether an answer of many letters in another language cannot be one."""
+        return True
 
     @property
     def label(self) -> str:
