@@ -99,12 +99,14 @@ def config(**changes: Any) -> TrainConfig:
 
 FIRST = Phase(name="short", tokens=4 * 256, mix=MIX)
 SECOND = Phase(name="long", tokens=4 * 256, mix={"web": 1.0, "wiki": 1.0}, sequence_length=64, rope_theta=5e5)
+BOUNDS = {"eps": 1e-5, "clip": 0.5}
 GOING_ON = {"shuffle_tokens": 64, "schedule_tokens": 8 * 256}
 
 
 @pytest.fixture(scope="module")
 def planned(made: Path, parts: Artifact[Tokens], tokenizer: Artifact[Tokenizer]) -> Artifact[Checkpoint]:
-    return train(made / "planned", config(phases=(FIRST, SECOND)), parts, tokenizer, run=RUN)
+    second = SECOND.model_copy(update=BOUNDS)
+    return train(made / "planned", config(phases=(FIRST, second)), parts, tokenizer, run=RUN)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +137,9 @@ def test_a_run_that_keeps_all_goes_on_to_the_bytes_of_the_run_that_was_planned_s
     planned: Artifact[Checkpoint],
     half: Artifact[Checkpoint],
 ) -> None:
-    keeping = config(model=None, phases=(SECOND,), keep=("optimizer", "sampler", "schedule"), **GOING_ON)
+    own = AdamW(learning_rate=5e-3, **BOUNDS)
+    kept = ("optimizer", "sampler", "schedule")
+    keeping = config(model=None, phases=(SECOND,), optimizer=own, keep=kept, **GOING_ON)
     rest = train(made / "rest", keeping, parts, tokenizer, half, run=RUN)
     assert tensors(rest) == tensors(planned) != tensors(half)
     assert (rest.spec.step, rest.spec.tokens_seen) == (planned.spec.step, planned.spec.tokens_seen) == (8, 2048)

@@ -39,6 +39,8 @@ class Step:
     learning_rate: float
     rope_theta: float | None
     """As some phase up to this one asks, `None` where none does: the model's own."""
+    eps: float
+    clip: float
     resets_optimizer: bool
     """Whether the optimizer's moments are set to zero before this step."""
 
@@ -110,6 +112,7 @@ class Course:
         passed = number - stretch.first_step
         before = stretch.tokens_before + passed * stretch.batch_tokens
         begins = self.phase_steps[stretch.phase][0] == number
+        phase, adam = self.phases[stretch.phase], self.config.optimizer
         return Step(
             number=number,
             phase=stretch.phase,
@@ -120,8 +123,10 @@ class Course:
             sequences=stretch.sequences,
             sequence_length=stretch.sequence_length,
             learning_rate=self._learning_rate(stretch.phase, before + stretch.batch_tokens),
-            rope_theta=self.phases[stretch.phase].rope_theta,
-            resets_optimizer=begins and self.phases[stretch.phase].reset_optimizer,
+            rope_theta=phase.rope_theta,
+            eps=phase.eps or adam.eps,
+            clip=phase.clip or adam.clip,
+            resets_optimizer=begins and phase.reset_optimizer,
         )
 
     def tokens_after(self, number: int) -> int:
@@ -241,7 +246,7 @@ def _filled(config: TrainConfig) -> Iterator[Phase]:
         before = phase.model_copy(
             update={
                 name: getattr(phase, name) or getattr(before, name)
-                for name in ("sequence_length", "batch_tokens", "rope_theta")
+                for name in ("sequence_length", "batch_tokens", "rope_theta", "eps", "clip")
             }
         )
         yield before

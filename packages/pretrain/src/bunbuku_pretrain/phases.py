@@ -30,6 +30,10 @@ class Phase(Config):
     """Base of the rotary positions; as before if left out."""
     learning_rate: PositiveFloat | None = None
     """Peak of this phase's own schedule; the optimizer's if left out."""
+    eps: PositiveFloat | None = None
+    """Of AdamW; as before if left out."""
+    clip: PositiveFloat | None = None
+    """Largest norm of all gradients together; as before if left out."""
     schedule: AnySchedule | None = None
     """Over the tokens of this phase alone. If left out, the schedule of the run goes on."""
     reset_optimizer: bool = False

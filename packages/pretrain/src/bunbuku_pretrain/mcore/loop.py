@@ -254,6 +254,7 @@ class Trainer:
     def _turn_to(self, step: Step, *, enter: bool = True) -> None:
         """Be as the phase of a step asks, and do what is done when it begins."""
         turning.set_rope_theta(self.weights, step.rope_theta or self.job.architecture.rope_theta)
+        turning.set_bounds(self.optimizer, eps=step.eps, clip=step.clip)
         if enter and step.resets_optimizer:
             turning.forget_moments(self.optimizer)
 

@@ -70,7 +70,7 @@ class StatisticsMeter:
         if not self._runtime.leads:
             return
         table, histogram = sums[: self._sums.numel()].view(self._rows, 7).T.cpu(), sums[self._sums.numel() :].cpu()
-        clipped = max(1.0, (gradient_norm + 1e-6) / self._job.config.optimizer.clip)  # optimizer/clip_grads.py:190
+        clipped = max(1.0, (gradient_norm + 1e-6) / self._job.course.step(step).clip)  # optimizer/clip_grads.py:190
         weights = table[_WEIGHT].sqrt()
         statistics = Statistics(
             step=step,

@@ -1,4 +1,5 @@
-"""What changes in a model when a phase of its training begins: the base of its rotary positions, the optimizer's moments."""
+"""What changes in a model when a phase of its training begins: the base of its rotary positions, the optimizer's
+bounds and moments."""
 
 from typing import Any
 
@@ -18,6 +19,14 @@ def set_rope_theta(model: torch.nn.Module, theta: float) -> None:
         powers = torch.arange(0, size, 2, dtype=torch.float32, device=rotary.inv_freq.device) / size
         rotary.inv_freq = 1.0 / theta**powers
         rotary.forward.cache_clear()
+
+
+def set_bounds(optimizer: Any, *, eps: float, clip: float) -> None:
+    """Divide by moments no smaller than `eps`, and scale gradients down to a norm of `clip`, from now on."""
+    for group in optimizer.param_groups:
+        group["eps"] = eps
+    for part in getattr(optimizer, "chained_optimizers", [optimizer]):
+        part.config.clip_grad = clip
 
 
 def forget_moments(optimizer: Any) -> None:
