@@ -1,5 +1,4 @@
-"""What changes in a model when a phase of its training begins: the base of its rotary positions, the optimizer's
-bounds and moments."""
+"""What changes in a model when a phase begins: rotary positions, bounds and moments of the optimizer."""
 
 from typing import Any
 
