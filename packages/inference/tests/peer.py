@@ -30,6 +30,7 @@ class Peer(ThreadingHTTPServer):
         self.seen: list[tuple[str, dict[str, Any]]] = []
         self.under_way = self.most_under_way = 0
         self.delay_seconds = 0.0
+        self.streams, self.breaks = True, False
         self.lock = threading.Lock()
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
@@ -90,12 +91,40 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
+    def stream(self, body: dict[str, Any], prompt: str, field: str) -> None:
+        """A character an event; a peer that `breaks` ends in the middle, once."""
+        said, finish = written(prompt, body)
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream; charset=utf-8")
+        self.end_headers()
+        self.close_connection = True
+        half, self.server.breaks = self.server.breaks, False
+        for n, c in enumerate(said):
+            if half and n == len(said) // 2:
+                return
+            piece = {"delta": {"content": c}} if field == "delta" else {"text": c}
+            self.event({"choices": [{"index": 0, "finish_reason": None, **piece}]})
+        self.event({"choices": [{"index": 0, "finish_reason": finish, "delta": {}}]})
+        if body.get("stream_options", {}).get("include_usage"):
+            self.event({"choices": [], "usage": usage(prompt if field == "text" else rendered(body), said)})
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def event(self, event: object) -> None:
+        self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
+        self.wfile.flush()
+        time.sleep(self.server.delay_seconds)
+
     def answer(self, body: dict[str, Any]) -> None:
         if body.get("model") != "tiny":
             self.reply(404, {"error": {"message": f"The model {body.get('model')!r} does not exist", "code": 404}})
         elif self.path == "/tokenize" and self.server.tokenizes:
             ids = tokens(rendered(body) if "messages" in body else body["prompt"])
             self.reply(200, {"tokens": ids, "count": len(ids), "max_model_len": MAX_MODEL_LEN})
+        elif body.get("stream") and self.server.streams:
+            if "messages" in body:
+                self.stream(body, "".join(turn["content"] for turn in body["messages"]), "delta")
+            else:
+                self.stream(body, body["prompt"], "text")
         elif self.path == "/v1/chat/completions":
             said, finish = written("".join(turn["content"] for turn in body["messages"]), body)
             choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": finish}

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-HEAVY = ("torch", "transformers", "tokenizers", "vllm", "openai", "httpx2", "numpy")
+HEAVY = ("torch", "transformers", "tokenizers", "vllm", "aiohttp", "numpy")
 
 
 def test_importing_the_package_loads_no_engine() -> None:

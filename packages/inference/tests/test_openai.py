@@ -263,6 +263,63 @@ def test_a_server_that_cannot_score_says_so() -> None:
         model.score([ScoreRequest(prompt="い", completion="ろ")])
 
 
+def told_of(peer: Any, *requests: Request) -> tuple[Any, list[list[str]], Any]:
+    told: list[list[str]] = [[] for _ in requests]
+    with open_model(engine(peer), None) as model:
+        outcomes = model.stream(requests, lambda index, text: told[index].append(text))
+    return outcomes, told, model.meter
+
+
+def test_text_is_told_while_a_server_writes_it(peer: Any) -> None:
+    chat = Request(prompt=(Message(role="user", content="いろはに"),))
+    raw = Request(prompt="ほへと", sampling=Sampling(max_tokens=2))
+    outcomes, told, meter = told_of(peer, chat, raw)
+    assert told[0] == ["に", "には", "にはろ", "にはろい", "にはろい"] and told[1] == ["と", "とへ", "とへ"]
+    with open_model(engine(peer), None) as model:
+        assert outcomes == model.generate([chat, raw])
+    assert (meter.completion_tokens, meter.prompt_tokens, meter.requests) == (6, 22 + 4, 2)
+
+
+def test_a_streamed_text_is_told_as_it_comes_and_not_at_its_end(peer: Any) -> None:
+    peer.delay_seconds = 0.1
+    times: list[float] = []
+    with open_model(engine(peer), None) as model:
+        model.stream(ask("いろはにほ"), lambda index, text: times.append(time.perf_counter()))
+    assert times[-1] - times[0] > 0.3
+
+
+def test_a_stream_that_breaks_off_is_told_anew_and_a_refusal_is_one(peer: Any) -> None:
+    peer.breaks = True
+    [answer], [told], meter = told_of(peer, *ask("いろはに"))
+    assert answer.text == "にはろい" and told[:3] == ["に", "には", "に"] and meter.retries == 1
+    peer.faults.append((400, {"error": {"message": "no"}}))
+    [refused], [told], _ = told_of(peer, *ask("a"))
+    assert (refused.reason, told) == ("rejected", [])
+    peer.faults.append((403, {"error": {"message": "closed"}}))
+    with pytest.raises(EngineError, match="closed"):
+        told_of(peer, *ask("a", "b"))
+
+
+def test_a_server_that_does_not_stream_tells_all_at_once(peer: Any) -> None:
+    peer.streams = False
+    [answer], [told], _ = told_of(peer, *ask("いろ"))
+    assert answer.text == "ろい" and told == ["ろい"]
+
+
+def test_a_proxy_of_the_environment_is_asked_unless_it_is_to_be_left_out(
+    peer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", peer.url.removesuffix("/v1"))
+    away = OpenAIEngine(base_url="http://teahouse.example/v1", served_model="tiny", attempts=1)
+    with open_model(away, None) as model, pytest.raises(EngineError, match="Not Found"):
+        model.generate(ask("ab"))
+    assert peer.seen[-1][0].startswith("http://teahouse.example/")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with open_model(engine(peer), None) as model:
+        assert model.generate(ask("ab"))[0].text == "ba"
+
+
 CLIENT = """
 import sys
 from pathlib import Path

@@ -48,8 +48,8 @@ class Scribe(ThreadingHTTPServer):
         """By model."""
         self.seen: list[dict[str, Any]] = []
         self.delay_seconds = delay_seconds
-        self.answers: dict[str, str] = {}
-        """What to say to a question that has one of these in it; half of the time."""
+        self.answers: dict[str, str | tuple[str, ...]] = {}
+        """What to say to a question that has one of these in it; half of the time. Of several, one is drawn."""
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def __exit__(self, *args: Any) -> None:
@@ -88,13 +88,15 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-def write(body: dict[str, Any], answers: dict[str, str]) -> str:
+def write(body: dict[str, Any], answers: dict[str, str | tuple[str, ...]]) -> str:
     """A reply to a request, always the same one."""
     asked = body["messages"][-1]["content"]
     digest = hashlib.sha256(json.dumps([body["messages"], body["seed"]], ensure_ascii=False).encode()).digest()
     if found := re.search(r"答えA:\n(.*?)\n\n答えB:\n(.*?)\n\n理由", asked, re.DOTALL):
         return _judged(body["model"], found[1], found[2])
     if right := next((answer for question, answer in answers.items() if question in asked), None):
+        if isinstance(right, tuple):
+            return right[digest[0] % len(right)]
         return right if digest[0] % 2 else f"{prose(digest, 2)}\n答え: 一億"
     if "答え: 」に続けて" in asked:
         alike = hashlib.sha256(asked.encode()).digest()[0]

@@ -188,10 +188,10 @@ class Model:
         return [outcomes.get(key) for key in keys]
 
     def _key(self, request: Request | ScoreRequest) -> str:
+        said = request.model_dump(mode="json", exclude_none=True)
         if isinstance(request, Request) and request.sampling.temperature == 0:
-            likeliest = request.sampling.model_copy(update={"top_p": 1.0})
-            request = request.model_copy(update={"seed": 0, "sampling": likeliest})
-        asked = {"ask": type(request).__name__, "request": request.model_dump(mode="json", exclude_none=True)}
+            said["seed"], said["sampling"]["top_p"] = 0, 1.0  # the likeliest is the likeliest
+        asked = {"ask": type(request).__name__, "request": said}
         return hash_json({"rules": _RULES, "model": self._identity, **asked})
 
     def _keep(self, fresh: Mapping[str, Answer | Score | Failure], *, seconds: float) -> None:

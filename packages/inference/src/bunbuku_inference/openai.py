@@ -1,56 +1,41 @@
-"""Any server that speaks OpenAI's protocol. The only module that knows the `openai` client.
+"""Any server that speaks OpenAI's protocol.
 
-Text comes from `/v1/completions` and `/v1/chat/completions`. Log-probabilities of a given text are no part of the protocol
-as it is now, so there are two ways: vLLM's, recognised by its `/tokenize`, which takes chats and long texts too;
+Text comes from `/v1/completions` and `/v1/chat/completions`, whole or as it is written. Log-probabilities of a given text are no part
+of the protocol as it is now, so there are two ways: vLLM's, recognised by its `/tokenize`, which takes chats and long texts too;
 and the older `echo`, which some servers still have, for raw prompts within the context. A server with neither gives an
 error that says so.
 
 Busy, broken and slow servers are asked again, with growing pauses; what a server refuses is not.
 """
 
+import asyncio
 import json
 import math
 import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
-from itertools import islice, pairwise
+from itertools import pairwise
+from queue import SimpleQueue
 from typing import Any
 
-import openai
-import tenacity
-from httpx2 import Response
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
+from bunbuku_inference.attempts import Again, Attempts, Refused, retry_after
+from bunbuku_inference.crew import Crew
 from bunbuku_inference.engine import OpenAIEngine
 from bunbuku_inference.errors import EngineError
-from bunbuku_inference.model import Finished, Groups, Halted
-from bunbuku_inference.protocol import ChatReply, CompletionReply, Problem, TokenizeReply
+from bunbuku_inference.model import Finished, Groups, Halted, Told
+from bunbuku_inference.protocol import ChatReply, CompletionReply, Problem, StreamBroken, Streamed, TokenizeReply
 from bunbuku_inference.request import Answer, Failure, Prompt, Request, Score, ScoreRequest
 from bunbuku_inference.span import Window, shared, windows
+from bunbuku_inference.wire import Reply, Unanswered, Wire
 
 _AGAIN = (408, 409, 425, 429)
-_LONGEST_WAIT_SECONDS = 60.0
-_LONGEST_RETRY_AFTER_SECONDS = 600.0
+_SHOWN_CHARS = 200
+"""Of a reply that is no JSON."""
 
-
-class _Again(Exception):
-    """An attempt failed in a way that another may not."""
-
-    def __init__(self, failure: Failure, *, after: float | None = None, unreachable: bool = False) -> None:
-        super().__init__(failure.detail)
-        self.failure = failure
-        self.after = after
-        self.unreachable = unreachable
-
-
-class _Refused(Exception):
-    """The server will not take this request, now or later."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.detail)
-        self.failure = failure
+type _Ask[R] = Callable[[R, Attempts], Awaitable[Answer | Score | Failure]]
 
 
 class Server:
@@ -58,18 +43,19 @@ class Server:
 
     def __init__(self, engine: OpenAIEngine) -> None:
         self._engine = engine
-        self._client = openai.OpenAI(
-            base_url=engine.base_url,
-            api_key=os.environ.get(engine.api_key_variable) or "none",
-            timeout=engine.timeout_seconds,
-            max_retries=0,
+        self._base = engine.base_url.rstrip("/")
+        self._wire = Wire(
+            self._base,
+            connections=engine.concurrency,
+            timeout_seconds=engine.timeout_seconds,
+            key=os.environ.get(engine.api_key_variable) or "none",
         )
         self._tokenizes: bool | None = None
-        self._probing = threading.Lock()
+        self._probing = asyncio.Lock()
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._wire.close()
 
     def generate(self, requests: Sequence[Request], *, halted: Halted) -> Groups:
         """Answers as they come."""
@@ -79,46 +65,54 @@ class Server:
         """Scores as they come."""
         yield from self._all(requests, self._score, lambda: False)
 
-    def _all[R](
-        self, requests: Sequence[R], ask: "Callable[[R, _Attempts], Answer | Score | Failure]", halted: Halted
-    ) -> Groups:
-        """Each request's outcome, `concurrency` of them under way at once.
+    def stream(self, requests: Sequence[Request], told: Told) -> Groups:
+        """Answers like `generate`'s, with the text so far told while it is written."""
+        news: SimpleQueue[tuple[int, str] | Finished | None] = SimpleQueue()
+        running = self._wire.start(self._stream_all(requests, news))
+        try:
+            while (new := news.get()) is not None:
+                if isinstance(new, Finished):
+                    yield [new]
+                else:
+                    told(*new)
+            running.result()
+        finally:
+            running.cancel()
 
-        When one shows that no other will be answered either, those that are answered by then are given out first: they may
-        have been paid for.
-        """
-        waiting = iter(enumerate(requests))
-        under_way: set[Future[Finished]] = set()
-        ending = threading.Event()
-        with ThreadPoolExecutor(self._engine.concurrency, thread_name_prefix="ask") as pool:
+    async def _stream_all(
+        self, requests: Sequence[Request], news: "SimpleQueue[tuple[int, str] | Finished | None]"
+    ) -> None:
+        ending = asyncio.Event()
+
+        async def one(index: int, request: Request) -> None:
+            def ask(request: Request, attempts: Attempts) -> Awaitable[Answer | Failure]:
+                attempt = partial(self._streamed, request, lambda text: news.put((index, text)))
+                return attempts.until(attempt)
+
             try:
-                while True:
-                    # Twice as many are handed over, so that no connection waits while answers are stored.
-                    room = 0 if halted() else 2 * self._engine.concurrency - len(under_way)
-                    for index, request in islice(waiting, room):
-                        attempts = _Attempts(self._engine, ending)
-                        under_way.add(pool.submit(self._one, index, partial(ask, request, attempts), attempts))
-                    if not under_way:
-                        return
-                    done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                    if any(future.exception() for future in done):
-                        ending.set()
-                        late, under_way = wait(under_way)
-                        done |= late
-                    yield [future.result() for future in done if not future.exception()]
-                    for future in done:
-                        future.result()
-            except BaseException:
+                news.put(await self._one((index, request), ending, ask=ask))
+            except EngineError:
                 ending.set()
-                pool.shutdown(cancel_futures=True)
                 raise
 
-    def _one(self, index: int, ask: Callable[[], Answer | Score | Failure], attempts: "_Attempts") -> Finished:
         try:
-            return Finished(index, ask(), attempts.retries)
-        except _Refused as refused:
+            await asyncio.gather(*(one(index, request) for index, request in enumerate(requests)))
+        finally:
+            news.put(None)
+
+    def _all[R](self, requests: Sequence[R], ask: _Ask[R], halted: Halted) -> Groups:
+        """Each request's outcome, `concurrency` of them under way at once."""
+        do = partial(self._one, ask=ask)
+        yield from Crew(self._wire, self._engine.concurrency, enumerate(requests), do).groups(halted)
+
+    async def _one[R](self, numbered: tuple[int, R], ending: asyncio.Event, *, ask: _Ask[R]) -> Finished:
+        index, request = numbered
+        attempts = Attempts(self._engine, ending)
+        try:
+            return Finished(index, await ask(request, attempts), attempts.retries)
+        except Refused as refused:
             return Finished(index, refused.failure, attempts.retries)
-        except _Again as again:
+        except Again as again:
             if again.unreachable:
                 raise EngineError(
                     f"{self._engine.base_url!r} cannot be reached: {again.failure.detail}",
@@ -126,7 +120,31 @@ class Server:
                 ) from again
             return Finished(index, again.failure, attempts.retries)
 
-    def _write(self, request: Request, attempts: "_Attempts") -> Answer | Failure:
+    async def _write(self, request: Request, attempts: Attempts) -> Answer | Failure:
+        path, kind = _endpoint(request)
+        body = to_json(self._asked(request))
+        return (await attempts.until(partial(self._post, path, body, kind))).outcome()
+
+    async def _streamed(self, request: Request, told: Callable[[str], object]) -> Answer | Failure:
+        """One attempt at a streamed answer. One that breaks off is told anew from its beginning."""
+        path, kind = _endpoint(request)
+        body = to_json({**self._asked(request), "stream": True, "stream_options": {"include_usage": True}})
+        said = Streamed()
+        try:
+            async for part in self._wire.lines(self._base + path, body):
+                if isinstance(part, Reply):
+                    return self._read(path, part, kind).outcome()
+                if said.take(part):
+                    told(said.text)
+            return said.outcome()
+        except ValidationError as error:
+            raise _malformed(path, error) from error
+        except StreamBroken as error:
+            raise Again(Failure(reason="exhausted", detail=str(error))) from error
+        except Unanswered as error:
+            raise _unanswered(error) from error
+
+    def _asked(self, request: Request) -> dict[str, Any]:
         sampling = request.sampling
         body: dict[str, Any] = {
             "model": self._engine.served_model,
@@ -136,42 +154,40 @@ class Server:
             "seed": request.seed,
         }
         if sampling.stop:
-            body["stop"] = list(sampling.stop)
+            body["stop"] = sampling.stop
         if request.reply_schema and self._engine.guided:
             held = {"name": "reply", "schema": json.loads(request.reply_schema), "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": held}
         if isinstance(request.prompt, str):
-            body["prompt"] = request.prompt
-            return attempts.until(partial(self._post, "/completions", body, CompletionReply)).outcome()
-        body["messages"] = _turns(request.prompt)
-        return attempts.until(partial(self._post, "/chat/completions", body, ChatReply)).outcome()
+            return body | {"prompt": request.prompt}
+        return body | {"messages": _turns(request.prompt)}
 
-    def _score(self, request: ScoreRequest, attempts: "_Attempts") -> Score | Failure:
-        if self._has_tokenize(attempts):
-            return self._score_tokens(request, attempts)
+    async def _score(self, request: ScoreRequest, attempts: Attempts) -> Score | Failure:
+        if await self._has_tokenize(attempts):
+            return await self._score_tokens(request, attempts)
         if not isinstance(request.prompt, str):
             raise self._cannot("give log-probabilities of a chat")
-        return self._score_echo(request.prompt, request.completion, attempts)
+        return await self._score_echo(request.prompt, request.completion, attempts)
 
-    def _has_tokenize(self, attempts: "_Attempts") -> bool:
+    async def _has_tokenize(self, attempts: Attempts) -> bool:
         """Whether the server has vLLM's `/tokenize`; found out once."""
-        with self._probing:
+        async with self._probing:
             if self._tokenizes is None:
                 try:
-                    attempts.until(partial(self._tokenize, {"prompt": "a"}))
+                    await attempts.until(partial(self._tokenize, {"prompt": "a"}))
                     self._tokenizes = True
-                except (_Refused, EngineError):
+                except (Refused, EngineError):
                     self._tokenizes = False
-                except _Again as again:
+                except Again as again:
                     if again.failure.reason != "malformed":
                         raise
                     self._tokenizes = False
             return self._tokenizes
 
-    def _score_tokens(self, request: ScoreRequest, attempts: "_Attempts") -> Score | Failure:
+    async def _score_tokens(self, request: ScoreRequest, attempts: Attempts) -> Score | Failure:
         alone, together = _before_and_with(request)
-        prompt = attempts.until(partial(self._tokenize, alone))
-        whole = attempts.until(partial(self._tokenize, together))
+        prompt = await attempts.until(partial(self._tokenize, alone))
+        whole = await attempts.until(partial(self._tokenize, together))
         first = shared(prompt.tokens, whole.tokens)
         if first == 0 and whole.tokens:
             raise EngineError(
@@ -180,13 +196,14 @@ class Server:
                 hint="give a prompt of at least one character",
             )
         found = windows(len(whole.tokens), max(1, first), whole.max_model_len - 1)
-        sums = [self._window(whole.tokens, window, attempts) for window in found]
+        sums = [await self._window(whole.tokens, window, attempts) for window in found]
         return Score(logprob=math.fsum(sums), tokens=max(0, len(whole.tokens) - first))
 
-    def _window(self, tokens: list[int], window: Window, attempts: "_Attempts") -> float:
+    async def _window(self, tokens: list[int], window: Window, attempts: Attempts) -> float:
         ids = tokens[window.begin : window.end]
         body = {"model": self._engine.served_model, "prompt": ids, "max_tokens": 1, "prompt_logprobs": 0}
-        choice = attempts.until(partial(self._post, "/completions", body, CompletionReply)).choices[0]
+        reply = await attempts.until(partial(self._post, "/completions", to_json(body), CompletionReply))
+        choice = reply.choices[0]
         given = choice.prompt_logprobs or []
         scored = range(window.first - window.begin, len(ids))
         found = [position.get(ids[at]) for at in scored if at < len(given) and (position := given[at])]
@@ -195,13 +212,14 @@ class Server:
             raise self._cannot("give `prompt_logprobs`")
         return math.fsum(logprobs)
 
-    def _score_echo(self, prompt: str, completion: str, attempts: "_Attempts") -> Score | Failure:
+    async def _score_echo(self, prompt: str, completion: str, attempts: Attempts) -> Score | Failure:
         text = prompt + completion
         if not completion:
             return Score(logprob=0.0, tokens=0)
         asked = {"prompt": text, "max_tokens": 1, "echo": True, "logprobs": 1, "temperature": 0}
         body = {"model": self._engine.served_model, **asked}
-        choice = attempts.until(partial(self._post, "/completions", body, CompletionReply)).choices[0]
+        reply = await attempts.until(partial(self._post, "/completions", to_json(body), CompletionReply))
+        choice = reply.choices[0]
         if choice.logprobs is None or not choice.text.startswith(text):
             raise self._cannot("give log-probabilities of a prompt (`echo`)")
         places = pairwise([*choice.logprobs.text_offset, len(choice.text)])
@@ -217,9 +235,9 @@ class Server:
             )
         return Score(logprob=math.fsum(value for value in scored if value is not None), tokens=len(scored))
 
-    def _tokenize(self, body: dict[str, Any]) -> TokenizeReply:
-        root = self._engine.base_url.rstrip("/").removesuffix("/v1")
-        return self._post(f"{root}/tokenize", {"model": self._engine.served_model, **body}, TokenizeReply)
+    async def _tokenize(self, body: dict[str, Any]) -> TokenizeReply:
+        asked = to_json({"model": self._engine.served_model, **body})
+        return await self._post("/tokenize", asked, TokenizeReply, base=self._base.removesuffix("/v1"))
 
     def _cannot(self, what: str) -> EngineError:
         return EngineError(
@@ -227,83 +245,59 @@ class Server:
             hint="score with the 'transformers' or 'vllm' engine, or with vLLM's own server",
         )
 
-    def _post[B: BaseModel](self, path: str, body: dict[str, Any], kind: type[B]) -> B:
+    async def _post[B: BaseModel](self, path: str, body: bytes, kind: type[B], *, base: str | None = None) -> B:
         """One attempt.
 
         Raises:
-            _Again: Another attempt may fare better.
-            _Refused: Another attempt of this request will not.
+            Again: Another attempt may fare better.
+            Refused: Another attempt of this request will not.
             EngineError: Nor will any other request.
         """
         try:
-            response = self._client.post(path, body=body, cast_to=Response)
-            return kind.model_validate_json(response.content)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(step) for step in first["loc"]) or "the reply"
-            detail = f"{where} of {path!r}: {first['msg']}"
-            raise _Again(Failure(reason="malformed", detail=detail)) from error
-        except openai.APIConnectionError as error:
-            slow = isinstance(error, openai.APITimeoutError)
-            detail = f"no reply within {self._engine.timeout_seconds:g} s" if slow else str(error.__cause__ or error)
-            raise _Again(Failure(reason="exhausted", detail=detail), unreachable=not slow) from error
-        except openai.APIStatusError as error:
-            raise self._judged(error) from error
+            reply = await self._wire.post((base or self._base) + path, body)
+        except Unanswered as error:
+            raise _unanswered(error) from error
+        return self._read(path, reply, kind)
 
-    def _judged(self, error: openai.APIStatusError) -> Exception:
-        problem, status = _problem(error), error.status_code
-        detail = f"status {status}: {problem.message or error.message}"
+    def _read[B: BaseModel](self, path: str, reply: Reply, kind: type[B]) -> B:
+        if not reply.is_good:
+            raise self._judged(reply)
+        try:
+            return kind.model_validate_json(reply.content)
+        except ValidationError as error:
+            raise _malformed(path, error) from error
+
+    def _judged(self, reply: Reply) -> Exception:
+        problem, status = _problem(reply.content), reply.status
+        detail = f"status {status}: {problem.message}"
         if (status in _AGAIN or status >= 500) and not problem.is_quota:
-            return _Again(Failure(reason="exhausted", detail=detail), after=_retry_after(error))
+            return Again(Failure(reason="exhausted", detail=detail), after=retry_after(reply.headers))
         if status in (400, 413, 422):
-            return _Refused(Failure(reason="too_long" if problem.is_length else "rejected", detail=detail))
+            return Refused(Failure(reason="too_long" if problem.is_length else "rejected", detail=detail))
         return EngineError(
             f"the server at {self._engine.base_url!r} does not serve {self._engine.served_model!r} to us: {detail}",
             hint=f"see `base_url`, `served_model` and the key in ${self._engine.api_key_variable}",
         )
 
 
-class _Attempts:
-    """The patience left for one request."""
+def _endpoint(request: Request) -> tuple[str, type[ChatReply] | type[CompletionReply]]:
+    if isinstance(request.prompt, str):
+        return "/completions", CompletionReply
+    return "/chat/completions", ChatReply
 
-    def __init__(self, engine: OpenAIEngine, ending: threading.Event) -> None:
-        self.retries = 0
-        self._ending = ending
-        first = engine.first_wait_seconds
-        growing = tenacity.wait_exponential(multiplier=first, max=_LONGEST_WAIT_SECONDS)
-        self._pause = growing + tenacity.wait_random(0, first / 2)
-        self._stop = tenacity.stop_any(
-            tenacity.stop_after_attempt(engine.attempts), tenacity.stop_when_event_set(ending)
-        )
 
-    def until[T](self, attempt: Callable[[], T]) -> T:
-        """The outcome of the first attempt that succeeds.
+def _malformed(path: str, error: ValidationError) -> Again:
+    first = error.errors()[0]
+    where = ".".join(str(step) for step in first["loc"]) or "the reply"
+    return Again(Failure(reason="malformed", detail=f"{where} of {path!r}: {first['msg']}"))
 
-        Raises:
-            _Again: The last attempt failed as well.
-        """
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_Again),
-            stop=self._stop,
-            wait=self._wait,
-            sleep=tenacity.sleep_using_event(self._ending),
-            before_sleep=self._count,
-            reraise=True,
-        )
-        return retrying(attempt)
 
-    def _wait(self, state: tenacity.RetryCallState) -> float:
-        failed = state.outcome.exception() if state.outcome else None
-        if isinstance(failed, _Again) and failed.after is not None:
-            return min(failed.after, _LONGEST_RETRY_AFTER_SECONDS)
-        return self._pause(state)
-
-    def _count(self, _: tenacity.RetryCallState) -> None:
-        self.retries += 1
+def _unanswered(error: Unanswered) -> Again:
+    return Again(Failure(reason="exhausted", detail=error.detail), unreachable=not error.slow)
 
 
 def _turns(prompt: Prompt) -> list[dict[str, str]]:
-    return [message.model_dump() for message in prompt if not isinstance(message, str)]
+    return [{"role": turn.role, "content": turn.content} for turn in prompt if not isinstance(turn, str)]
 
 
 def _before_and_with(request: ScoreRequest) -> Iterator[dict[str, Any]]:
@@ -318,21 +312,13 @@ def _before_and_with(request: ScoreRequest) -> Iterator[dict[str, Any]]:
     yield {"messages": said, "add_generation_prompt": False, "continue_final_message": True}
 
 
-def _problem(error: openai.APIStatusError) -> Problem:
-    body = error.body
+def _problem(content: bytes) -> Problem:
+    said = content.decode(errors="replace")[:_SHOWN_CHARS]
     try:
+        body = json.loads(content)
         if isinstance(body, dict) and isinstance(body.get("error"), dict):
             body = body["error"]
-        return Problem.model_validate(body)
-    except ValidationError:
-        return Problem(message=str(body or ""))
-
-
-def _retry_after(error: openai.APIStatusError) -> float | None:
-    """Seconds the server asks to wait; a date instead of a number counts as nothing said."""
-    said = error.response.headers.get("retry-after", "")
-    try:
-        seconds = float(said)
+        problem = Problem.model_validate(body)
     except ValueError:
-        return None
-    return seconds if seconds >= 0 and math.isfinite(seconds) else None
+        return Problem(message=said)
+    return problem if problem.message else problem.model_copy(update={"message": said})

@@ -62,6 +62,68 @@ class CompletionReply(BaseModel):
         return _outcome(self.choices[0].text, self.choices[0].finish_reason, self.usage)
 
 
+class Delta(BaseModel):
+    content: str | None = None
+
+
+class StreamedChoice(BaseModel):
+    text: str | None = None
+    delta: Delta = Delta()
+    finish_reason: str | None = None
+
+
+class Event(BaseModel):
+    """One event of a streamed reply, of either kind."""
+
+    choices: list[StreamedChoice] = []
+    usage: Usage | None = None
+    error: "Problem | None" = None
+
+
+class Streamed:
+    """A reply that comes in events."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self._finish: str | None = None
+        self._usage: Usage | None = None
+        self._pieces = 0
+
+    def take(self, line: bytes) -> bool:
+        """Whether a line added to the text.
+
+        Raises:
+            ValidationError: It is no event of the protocol.
+            StreamBroken: The server says that it cannot go on.
+        """
+        if not line.startswith(b"data:") or (said := line.removeprefix(b"data:").strip()) == b"[DONE]":
+            return False
+        event = Event.model_validate_json(said)
+        if event.error:
+            raise StreamBroken(event.error.message or "the server broke off")
+        self._usage = event.usage or self._usage
+        before = len(self.text)
+        for choice in event.choices[:1]:
+            self.text += choice.text or choice.delta.content or ""
+            self._finish = choice.finish_reason or self._finish
+        self._pieces += len(self.text) > before
+        return len(self.text) > before
+
+    def outcome(self) -> Answer | Failure:
+        """What became of it. A server that does not say what it used is taken to have sent a token an event.
+
+        Raises:
+            StreamBroken: It is not at its end.
+        """
+        if self._finish is None:
+            raise StreamBroken("the reply ended in the middle")
+        return _outcome(self.text, self._finish, self._usage or Usage(prompt_tokens=0, completion_tokens=self._pieces))
+
+
+class StreamBroken(Exception):
+    """A streamed reply that does not go on."""
+
+
 class TokenizeReply(BaseModel):
     """Reply of vLLM's `/tokenize`."""
 

@@ -124,7 +124,7 @@ class Made:
             self.metrics[name] = self.metrics.get(name, 0.0) + count
 
 
-@stage("synth.generate", resumable=True, bitwise=False)
+@stage("synth.generate", revision=2, resumable=True, bitwise=False)
 def generate(
     draft: Draft,
     config: GenerateConfig,

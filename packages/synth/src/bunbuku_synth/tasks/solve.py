@@ -5,16 +5,16 @@ sandbox. Problems that a teacher poses have none: several independent solutions 
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
+from bunbuku_synth.answers import same_answer
 from bunbuku_synth.item import dialogue
 from bunbuku_synth.keys import key_of
-from bunbuku_synth.language import normalized
 from bunbuku_synth.replies import flaw, repair
 from bunbuku_synth.sources import Library
 from bunbuku_synth.tasks.arithmetic import LICENCE
@@ -31,6 +31,8 @@ _POSE = (
     "{{ topic }}の文章題を一つ作ってください。難しさは5段階の{{ level }}です。答えが一つの整数か分数に決まるようにし、"
     "答えや解き方は書かず、問題文だけを書いてください。"
 )
+_TRIED = 20
+"""Numbers that are tried for each problem wanted: a draw of a puzzle may give none."""
 TOPICS = ("割合", "速さ", "場合の数", "図形の面積", "方程式", "整数の性質", "確率", "数列", "平均", "暦と時刻")
 
 
@@ -72,13 +74,8 @@ class Solve(ChainTask):
         return frozenset({"pose"}) if step.name != "pose" else frozenset()
 
     def starts(self, library: Library, *, seed: int) -> Iterator[Start]:
-        number = made = 0
-        while made < self.count:
-            start = self._start(number, seed)
-            number += 1
-            if start:
-                made += 1
-                yield start
+        found = (self._start(number, seed) for number in range(_TRIED * self.count + _TRIED))
+        return islice((start for start in found if start), self.count)
 
     def _start(self, number: int, seed: int) -> Start | None:
         key = key_of(task=self.type, problems=self.problems, number=number, seed=seed)
@@ -117,10 +114,10 @@ class Solve(ChainTask):
             right = self._runs(work, said)
         else:
             found = _ANSWER.findall(said)
-            answer = normalized(found[-1]) if found and not cut_off else ""
+            answer = found[-1] if found and not cut_off else ""
             if self.problems == "posed":
                 return Reading({step.name: said, f"{step.name}.answer": answer})
-            right = bool(answer) and answer == normalized(work.words["right"])
+            right = bool(answer) and same_answer(work.words["right"], answer)
         return Reading({step.name: said, **({"kept": said} if right else {})})
 
     def _runs(self, work: Work, said: str) -> bool:
@@ -133,13 +130,24 @@ class Solve(ChainTask):
         words = work.words
         if self.problems == "posed":
             answers = {n: words.get(f"solve{n}.answer", "") for n in range(1, self.attempts + 1)}
-            tally = Counter(answer for answer in answers.values() if answer)
-            best, times = max(tally.items(), key=lambda one: (one[1], one[0]), default=("", 0))
-            if times < self.agree:
+            agreed = _largest_agreement(answers)
+            if len(agreed) < self.agree:
                 return Finished((), reason="no_agreement")
-            first = min(n for n, answer in answers.items() if answer == best)
-            words["kept"] = words[f"solve{first}"]
+            words["kept"] = words[f"solve{agreed[0]}"]
         if "kept" not in words:
             return Finished((), reason="none_right")
         reason = None if self.problems == "code" else flaw(words["kept"], "ja")
         return replace(Finished(dialogue(words["question"], words["kept"])), reason=reason)
+
+
+def _largest_agreement(answers: Mapping[int, str]) -> list[int]:
+    """Which solutions come to the answer that most come to; of two as large, that of the earlier one."""
+    groups: list[list[int]] = []
+    for n, answer in answers.items():
+        if answer:
+            group = next((group for group in groups if same_answer(answers[group[0]], answer)), None)
+            if group is None:
+                groups.append([n])
+            else:
+                group.append(n)
+    return max(groups, key=len, default=[])
