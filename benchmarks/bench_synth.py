@@ -2,7 +2,8 @@
 
     python benchmarks/bench_synth.py [--datatrove PYTHON] [--rounds 5] [--documents 4000]
 
-PYTHON is the interpreter of an environment with `datatrove==0.10.1`, `aiosqlite`, `aiofiles`, `orjson` and `xxhash`; without it only our own
+PYTHON is the interpreter of an environment with `datatrove==0.10.1`, `httpx`, `aiosqlite`, `aiofiles`, `orjson` and `xxhash` (where `httpx` is
+missing, its endpoint never becomes ready and it does not say why); without it only our own
 figures are told. Both ask the same server, a process of its own that answers at once, about the same Japanese documents, 16 at a
 time, a process a round, in turn. CPU seconds are those of the asking process from the first request to the last reply stored:
 ours in the SQLite store that survives a kill, theirs with checkpoints of 500 records and its request cache.
