@@ -4,9 +4,10 @@ A task (`tasks`) is a config that writes items (`item`) from a `Library` (`sourc
 (`tasks.chain`, `faculty`) write them, and judges the `replies`. `keys` names every item and gives it its chance; `checkers` say
 whether an answer is right, `contrasts` and `best_of` set right answers against wrong ones; `filters`, `near` and `exams` say what
 may not stay. `scripts` tell dialogues as plain text.
-The stages are `generate`, `screen`, `prefer`, `render` and `survey`.
+The stages are `generate`, `screen`, `prefer`, `render` and `survey`; `card` is a view.
 """
 
+from bunbuku_synth.card import CardConfig, card
 from bunbuku_synth.generate import GenerateConfig, GenerateRun, generate
 from bunbuku_synth.item import Item, Preference, Turn, read_items
 from bunbuku_synth.prefer import PreferConfig, PreferRun, prefer
@@ -15,6 +16,7 @@ from bunbuku_synth.screen import ScreenConfig, screen
 from bunbuku_synth.survey import SurveyConfig, survey
 
 __all__ = [
+    "CardConfig",
     "GenerateConfig",
     "GenerateRun",
     "Item",
@@ -25,6 +27,7 @@ __all__ = [
     "ScreenConfig",
     "SurveyConfig",
     "Turn",
+    "card",
     "generate",
     "prefer",
     "read_items",
