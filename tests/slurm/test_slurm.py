@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from bunbuku_contracts import Checkpoint, load
+from bunbuku_contracts import Artifact, Checkpoint, load
 
 pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(900)]  # Slurm waits two minutes before it requeues
 
@@ -56,6 +56,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     srun = ", ranks_per_node = 1"
     (folder / "here.toml").write_text(RUN.format(launcher="local", more="", limit=""))
     (folder / "cluster.toml").write_text(RUN.format(launcher="srun", more=srun, limit=""))
+    rarely = RUN.format(launcher="srun", more=srun, limit="").replace("steps = 10", "steps = 1000")
+    (folder / "rarely.toml").write_text(rarely)
     (folder / "limited.toml").write_text(RUN.format(launcher="srun", more=srun, limit="time_limit_seconds = 0.5"))
     for command in (
         "bunbuku-corpus gather gather.toml --source texts.jsonl --out corpus",
@@ -80,7 +82,7 @@ def arguments(config: str, run: str, out: str) -> list[str]:
 
 
 def submit(folder: Path, slurm: dict[str, str], *given: str) -> str:
-    size = ["--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=0", "--time=10", "--parsable"]
+    size = ["--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=0", "--time=20", "--signal=B:TERM@60", "--parsable"]
     command = ["sbatch", *size, str(SLURM / "train.sbatch"), *given]
     done = subprocess.run(command, cwd=folder, env=with_tools(slurm), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -117,14 +119,59 @@ def test_two_nodes_train_what_two_processes_of_one_machine_train(folder: Path, s
     assert (trained.dir / "log" / "rank-1.log").is_file()
 
 
-def test_a_requeued_job_goes_on_from_its_last_state(folder: Path, slurm: dict[str, str]) -> None:
+@pytest.fixture(scope="session")
+def undisturbed(folder: Path) -> Artifact[Checkpoint]:
+    """The long training by two processes of this machine that nobody stops."""
+    here = ["bunbuku-pretrain", "train", *arguments("longer.toml", "here.toml", "long-here")]
+    subprocess.run(here, cwd=folder, env=with_tools({}), check=True, capture_output=True)
+    return load(folder / "long-here", Checkpoint)
+
+
+def test_a_requeued_job_goes_on_from_its_last_state(
+    folder: Path, slurm: dict[str, str], undisturbed: Artifact[Checkpoint]
+) -> None:
     job = submit(folder, slurm, *arguments("longer.toml", "cluster.toml", "requeued"))
     wait(lambda: any(folder.glob(".requeued.*.scratch/states/step-*")), "no state is saved")
     subprocess.run(["scontrol", "requeue", job], env=slurm, check=True)
     wait(lambda: state(job, slurm)["Restarts"] == "1", "it is not queued anew")
     finish(job, folder, slurm)
-    steps = load(folder / "requeued", Checkpoint)
-    assert steps.spec.step == 400
+    requeued = load(folder / "requeued", Checkpoint)
+    told = events(requeued.dir)
+    assert told[0] == ("start", 0, "2 rank(s), from the beginning")
+    (gone_on,) = [one for one in told if one[0] == "restart"]
+    assert gone_on[1] >= 10
+    assert gone_on[2] == f"2 rank(s), from the state after step {gone_on[1]}"
+    assert requeued.content == undisturbed.content
+
+
+@pytest.mark.parametrize("whom", ["its ranks", "its script"])
+def test_a_job_that_gets_sigterm_saves_and_goes_on_from_there(
+    folder: Path, slurm: dict[str, str], undisturbed: Artifact[Checkpoint], whom: str
+) -> None:
+    name = whom.replace(" ", "-")
+    job = submit(folder, slurm, *arguments("longer.toml", "rarely.toml", name))
+    history = f".{name}.*.scratch/history.jsonl"
+    wait(lambda: any(path.read_text().count("\n") > 3 for path in folder.glob(history)), "no step is taken")
+    # To all tasks of srun, which is what scancel does; or to the script alone, as `--signal=B:TERM@600` does.
+    batch = ["--batch"] if whom == "its script" else []
+    subprocess.run(["scancel", *batch, "--signal=TERM", job], env=slurm, check=True)
+    wait(lambda: state(job, slurm)["Restarts"] == "1", "it is not queued anew")
+    (saved,) = folder.glob(
+        f".{name}.*.scratch/states/step-*"
+    )  # no state was due: `rarely.toml` wants one in a thousand
+    step = int(saved.name.removeprefix("step-"))
+    said = finish(job, folder, slurm)
+    assert f"after step {step} of 400" in " ".join(said.split())
+    trained = load(folder / name, Checkpoint)
+    (gone_on,) = [one for one in events(trained.dir) if one[0] == "restart"]
+    assert gone_on == ("restart", step, f"2 rank(s), from the state after step {step}")
+    assert trained.content == undisturbed.content
+
+
+def events(trained: Path) -> list[tuple[str, int, str]]:
+    """What happened to a training: kind, step, text; without what a busy machine adds."""
+    told = [json.loads(line) for line in (trained / "log" / "events.jsonl").read_text().splitlines()]
+    return [(one["kind"], one["step"], one["text"]) for one in told if one["kind"] in {"start", "restart", "failure"}]
 
 
 def test_a_training_at_its_time_limit_queues_itself_anew(folder: Path, slurm: dict[str, str]) -> None:

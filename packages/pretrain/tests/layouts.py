@@ -3,7 +3,8 @@
 The plan has cases; each is a job that begins from a saved state (weights, moments, step) and takes some steps in its own
 layout. Cases with as many ranks share a launch, since starting a rank costs more than the steps do. What every case did
 is read from `results.json`: losses and gradient norms of the steps, and the weights afterwards (for a mixture also the
-gradient of its load-balancing loss alone), each compared whole with those of the case it names.
+gradient of its load-balancing loss alone), each compared whole with those of the case it names. A case that `saves` also
+writes down, before its first step, what it loaded: the folder `loaded`.
 
 Tests and `benchmarks/bench_layouts.py` run this file.
 """
@@ -80,7 +81,7 @@ def act(plan: dict[str, Any]) -> None:
             continue
         own = folder / name
         own.mkdir(exist_ok=True)
-        records, weights = train(job_of(case, own), case["steps"])
+        records, weights = train(job_of(case, own), case["steps"], saves=case.get("saves", False))
         torch.save(weights, own / f"weights-{rank}.pt")
         if rank == 0:
             (own / "records.json").write_text(json.dumps(records))
@@ -103,13 +104,17 @@ def job_of(case: dict[str, Any], folder: Path, coefficient: float | None = None)
     return Job.model_validate(base)
 
 
-def train(job: Any, steps: int) -> tuple[list[dict[str, Any]], list[Any]]:
+def train(job: Any, steps: int, *, saves: bool) -> tuple[list[dict[str, Any]], list[Any]]:
+    from bunbuku_pretrain.mcore import checkpoint
     from bunbuku_pretrain.mcore.loop import Trainer
     from bunbuku_pretrain.mcore.runtime import started
 
     meet(job.scratch, "train")
     with started(job.settings) as runtime:
         trainer = Trainer(job, runtime)
+        if saves:
+            optimizer, folder = trainer.optimizer, job.scratch / "loaded"
+            checkpoint.save(folder, trainer.state, model=trainer.weights, optimizer=optimizer, runtime=runtime)
         records = [trainer.train_step().model_dump(mode="json") for _ in range(steps)]
         return records, slices(trainer.weights)
 

@@ -9,8 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from bunbuku_contracts import Artifact, BunbukuError, Checkpoint, Tokenizer, Tokens, read_sections
 from bunbuku_pretrain import TrainRun, train
+from bunbuku_pretrain.torch_dist import TorchDistFolder
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "data": {"ranks": 2},
@@ -43,9 +45,9 @@ def largest_difference(a: list[float], b: list[float]) -> float:
     return max(abs(x - y) for x, y in zip(a, b, strict=True))
 
 
-def stopped(folder: Path, *given: Any, shared: bool = False) -> dict[str, str]:
+def stopped(folder: Path, *given: Any, **layout: Any) -> dict[str, str]:
     """The job of a run that was stopped after its first step, and the full state that it left."""
-    run = TrainRun(**SETTINGS, distributed_optimizer=shared, time_limit_seconds=0.01)
+    run = TrainRun(**SETTINGS, **layout, time_limit_seconds=0.01)
     with pytest.raises(BunbukuError, match="after step 1 of"):
         train(folder, *given, run=run)
     (scratch,) = folder.parent.glob(f".{folder.name}.*.scratch")
@@ -89,7 +91,9 @@ def table(
         config = config.model_copy(update={"z_loss": 1e-2})
         for shared in sorted({bool(LAYOUTS[name].get("distributed_optimizer")) for name in names}):
             own = f"{kind} alone{' shared' * shared}"
-            base = stopped(folder / own.replace(" ", "-"), config, tokens, tokenizer, *start, shared=shared)
+            base = stopped(
+                folder / own.replace(" ", "-"), config, tokens, tokenizer, *start, distributed_optimizer=shared
+            )
             base |= {"steps": steps, "against": own}
             cases[own] = base | {"settings": {"distributed_optimizer": shared}}
             for name in names:
@@ -126,6 +130,69 @@ def test_every_layout_learns_what_one_rank_does_over_twenty_steps(
     )
     for name in found:
         check(name, found[name])
+
+
+RESHARDED = {
+    "tensor 1 to 2": ("dense", {}, {"ranks": 2, "tensor_parallel": 2}),
+    "pipeline 2 to 1": ("dense", {"ranks": 2, "pipeline_parallel": 2}, {}),
+    "data 2 to 1": ("dense", {"ranks": 2}, {}),
+    "data 2 to 1, shared optimizer": (
+        "dense",
+        {"ranks": 2, "distributed_optimizer": True},
+        {"distributed_optimizer": True},
+    ),
+    "expert 2 to 1": ("mixture", {"ranks": 2, "expert_parallel": 2}, {}),
+    "expert 2 to 1, shared optimizer": (
+        "mixture",
+        {"ranks": 2, "expert_parallel": 2, "distributed_optimizer": True},
+        {"distributed_optimizer": True},
+    ),
+}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_a_state_loaded_in_another_layout_is_the_same_to_the_bit_and_learns_the_same(
+    tmp_path: Path,
+    tokens: Artifact[Tokens],
+    tokenizer: Artifact[Tokenizer],
+    mixture_start: Artifact[Checkpoint],
+    tiny: SimpleNamespace,
+) -> None:
+    """Each state is gone on from in the layout that wrote it and in another one; both say what they loaded."""
+    cases: dict[str, dict[str, Any]] = {}
+    for number, (name, (kind, before, after)) in enumerate(RESHARDED.items()):
+        start = {"dense": (), "mixture": (mixture_start,)}[kind]
+        config = tiny.config(steps=6, **({"model": None} if start else {}))
+        base = stopped(tmp_path / f"state-{number}", config, tokens, tokenizer, *start, **before)
+        base |= {"steps": 5, "against": f"{name}, before"}
+        for when, layout in (("before", before), ("after", after)):
+            layout = {"ranks": 1, "tensor_parallel": 1, "pipeline_parallel": 1, "expert_parallel": 1, **layout}
+            cases[f"{name}, {when}"] = base | {"settings": layout, "saves": True}
+    found = side_by_side(tmp_path, cases)
+    if "RESHARD_TABLE" in os.environ:
+        Path(os.environ["RESHARD_TABLE"]).write_text(json.dumps(found, indent=2))
+    for name in RESHARDED:
+        saved, *loaded = (
+            TorchDistFolder(folder)
+            for folder in (
+                Path(cases[f"{name}, before"]["state"]),
+                *(tmp_path / f"{name}, {when}" / "loaded" / "step-00000001" for when in ("before", "after")),
+            )
+        )
+        moments = [key for key in tensors_of(saved) if "exp_avg" in key]
+        assert moments and max(saved.tensor(key).abs().max().item() for key in moments) > 0
+        for one in loaded:
+            assert tensors_of(one) == tensors_of(saved), name
+            assert all(torch.equal(one.tensor(key), saved.tensor(key)) for key in tensors_of(saved)), name
+        after = found[f"{name}, after"]
+        assert after["learned"] > 0.01
+        assert after["loss"] <= 1e-6, name
+
+
+def tensors_of(folder: TorchDistFolder) -> set[str]:
+    """Names of the weights and moments; what is no tensor has no shape."""
+    return {key for key in folder.names() if folder.is_tensor(key)}
 
 
 @pytest.mark.long

@@ -1,16 +1,19 @@
 import hashlib
 import shutil
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import psutil
 import pytest
-from bunbuku_contracts import Artifact, Tokenizer, Tokens, load
+from bunbuku_contracts import Artifact, BunbukuError, Tokenizer, Tokens, load
+from bunbuku_contracts.launch import Srun
 from bunbuku_pretrain import TrainRun, train
 from bunbuku_pretrain.indexed import IndexedWriter
 from bunbuku_pretrain.job import Job
-from bunbuku_pretrain.preflight import Refused, disk, index_facts, insist, look, state_bytes, table
+from bunbuku_pretrain.launching import Elastic
+from bunbuku_pretrain.preflight import Refused, disk, index_facts, insist, insist_on_node, look, shared_memory, table
 from bunbuku_pretrain.reading import Sampler, TokenFile
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,7 +124,44 @@ def test_a_disk_too_small_for_the_states_is_told_by_how_much(job: Job, tiny: Sim
     check = disk(vast, job)
     assert check.remedy.startswith("free ")
     assert "TiB" in check.wanted
-    assert state_bytes(vast) == 12 * vast.parameters
+    needed = {
+        precision: disk(vast, job.model_copy(update={"config": job.config.model_copy(update={"precision": precision})}))
+        for precision in ("fp32", "bf16")
+    }
+    each = {precision: float(one.wanted.partition("states of ")[2].split()[0]) for precision, one in needed.items()}
+    assert each["bf16"] / each["fp32"] == pytest.approx(
+        14 / 12, abs=0.01
+    )  # the copy in fp32 outweighs the narrower weights
+
+
+def test_shared_memory_too_small_for_the_ranks_of_a_machine_is_refused(job: Job) -> None:
+    """NCCL's share of four thousand ranks is more than any machine has; on the CPU nothing is needed."""
+    many = job.model_copy(update={"settings": TrainRun(ranks=4096, device="cuda")})
+    check = shared_memory(many)
+    assert check.wanted == "256.0 GiB for 4096 ranks"
+    assert check.remedy == "give the container more, such as --shm-size=256g, or remount /dev/shm"
+    with pytest.raises(Refused, match=r"shared memory: .*, wanted: 256.0 GiB for 4096 ranks"):
+        insist(many, {})
+    with pytest.raises(Refused, match=rf"node {socket.gethostname()} is not fit: shared memory: "):
+        insist_on_node(many)
+    spread = Srun(ranks_per_node=1)
+    assert not shared_memory(
+        many.model_copy(update={"settings": TrainRun(ranks=4096, device="cuda", launcher=spread)})
+    ).remedy
+    assert not shared_memory(many.model_copy(update={"settings": TrainRun(ranks=4096, device="cpu")})).remedy
+
+
+@pytest.mark.long
+def test_a_node_that_lacks_a_process_says_so_before_the_first_step(
+    tmp_path: Path, tokens: Artifact[Tokens], tokenizer: Artifact[Tokenizer], tiny: SimpleNamespace
+) -> None:
+    """The publisher is on no node of an elastic launch, and looks for nothing on its own machine."""
+    agent = "{agent} --host node07 --address 127.0.0.1"
+    launcher = Elastic(agents=(agent,), address="127.0.0.1", program="torchrun", node_restarts=0)
+    run = TrainRun(launcher=launcher, required_processes=("no-such-daemon",))
+    with pytest.raises(BunbukuError, match="node node07 is not fit: process no-such-daemon: does not run") as caught:
+        train(tmp_path / "out", tiny.config(steps=2), tokens, tokenizer, run=run)
+    assert "start no-such-daemon on every node" in caught.value.hint
 
 
 def test_a_process_that_must_run_is_asked_for_by_name(job: Job) -> None:
@@ -133,8 +173,6 @@ def test_a_process_that_must_run_is_asked_for_by_name(job: Job) -> None:
 
 
 def test_a_host_that_is_excluded_starts_nothing(job: Job) -> None:
-    import socket
-
     settings = TrainRun(excluded_hosts=(socket.gethostname(),))
     assert list(wrong(job.model_copy(update={"settings": settings}))) == ["host"]
 

@@ -1,13 +1,20 @@
+import argparse
+import os
 import socket
 import time
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from bunbuku_contracts import BunbukuError
+from bunbuku_contracts.launch import Process, Srun
 from bunbuku_pretrain import TrainRun
+from bunbuku_pretrain.agent import MODULES, options
+from bunbuku_pretrain.blame import blame, excluded, without
 from bunbuku_pretrain.detours import Detour
 from bunbuku_pretrain.job import StepRecord, TrainState
-from bunbuku_pretrain.launching import Elastic
+from bunbuku_pretrain.launching import AnyLauncher, Elastic, has_resiliency
 from bunbuku_pretrain.pulses import Heart, Pulse, ask_to_stop, asked_to_stop, forget_pulses, read_pulses
 from bunbuku_pretrain.states import damage, drop_given_up, retained, seal
 from bunbuku_pretrain.supervising import Pace, Restarts, Watchdog
@@ -141,6 +148,80 @@ def test_an_agent_is_started_where_its_line_says_and_may_be_lost(tmp_path: Path)
     line = second.command[-1]
     assert line.startswith("exec ssh b python -m bunbuku_pretrain.agent 'job 1.json' 10.0.0.1:")
     assert line.endswith(" --host b")
+
+
+def test_the_agents_program_is_given_options_that_it_knows(tmp_path: Path) -> None:
+    """Of torchrun here; of nvidia-resiliency-ext where it is installed."""
+    launcher = Elastic(least_nodes=1, most_nodes=2, join_seconds=7, node_restarts=4, program="auto")
+    settings = TrainRun(ranks=4, launcher=launcher)
+    asked = argparse.Namespace(job=tmp_path / "job.json", endpoint="10.0.0.1:29400", address="10.0.0.2", host="second")
+    line = options(launcher, asked, SimpleNamespace(settings=settings, scratch=tmp_path))  # type: ignore[arg-type]
+    assert launcher.chosen_program == ("ft_launcher" if has_resiliency() else "torchrun")
+    assert Elastic(program="torchrun").chosen_program == "torchrun"
+    program = import_module(MODULES[launcher.chosen_program])
+    given = program.get_args_parser().parse_args(line)
+    assert (given.nnodes, given.nproc_per_node, given.max_restarts) == ("1:2", "2", 4)
+    assert (given.rdzv_endpoint, given.rdzv_backend) == ("10.0.0.1:29400", "c10d")
+    assert given.rdzv_conf == "is_host=false,last_call_timeout=7,join_timeout=3600"
+    assert (given.local_addr, given.training_script) == ("10.0.0.2", "bunbuku_pretrain.rank")
+    assert given.module
+
+
+def failures(scratch: Path, settings: TrainRun, *texts: str, hosts: tuple[str, ...] = ("first", "second")) -> list[str]:
+    """What is told of some failures, one after the other."""
+    pulses = [pulse(rank, 7, 0.0).model_copy(update={"host": host}) for rank, host in enumerate(hosts)]
+    told = [blame(scratch, settings, died(text), pulses) for text in texts]
+    return [text for text in told if text]
+
+
+def test_a_host_that_cost_ranks_twice_is_left_out_for_good(tmp_path: Path) -> None:
+    elastic = TrainRun(ranks=2, launcher=Elastic(least_nodes=1, most_nodes=2))
+    hung = "2 of 2 ranks say nothing any more, the longest rank 1 on second: 9 s in `step` after step 7"
+    assert failures(tmp_path, elastic, hung) == []
+    assert excluded(tmp_path, elastic) == ()
+    assert failures(tmp_path, elastic, "rank 1 of 2 was killed by signal 9:\n") == [
+        "ranks on second died or hung 2 times: no rank is started there any more"
+    ]
+    assert excluded(tmp_path, elastic) == ("second",)  # from the disk: another publisher knows it too
+    # The last one that is left goes on, whatever happens on it.
+    (told,) = failures(tmp_path, elastic, *["rank 0 of 1 ended with status 1:\n"] * 2, hosts=("first",))
+    assert told == "ranks on first died or hung 2 times: no other host can take its place"
+    named = elastic.model_copy(update={"excluded_hosts": ("node07",)})
+    assert excluded(tmp_path, named) == ("node07", "second")
+
+
+def test_slurm_is_told_which_nodes_to_leave_out_if_the_allocation_has_one_to_spare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm = TrainRun(ranks=2, launcher=Srun(ranks_per_node=1))
+    error = BunbukuError("srun of 2 ranks ended with status 1:\n", hint="the whole log: /out/log/rank-1.log")
+    pulses = [pulse(rank, 7, 0.0) for rank in (0, 1)]
+    for nodes, told in (("2", "no other host can take its place"), ("3", "no rank is started there any more")):
+        monkeypatch.setenv("SLURM_JOB_NUM_NODES", nodes)
+        scratch = tmp_path / nodes
+        scratch.mkdir()
+        assert blame(scratch, slurm, error, pulses) is None
+        assert blame(scratch, slurm, error, pulses) == f"ranks on n1 died or hung 2 times: {told}"
+    assert without(slurm.launcher, ()) == slurm.launcher
+    left = without(Srun(ranks_per_node=1, options=("--cpu-bind=none",)), ("n1", "n4"))
+    (started,) = processes_of(left, tmp_path, monkeypatch)
+    assert started.command[-4:] == ["--cpu-bind=none", "--exclude=n1,n4", "python", "job.json"]
+
+
+def processes_of(launcher: AnyLauncher, log: Path, monkeypatch: pytest.MonkeyPatch) -> list[Process]:
+    """As in an allocation, with an `srun` to be found."""
+    (log / "srun").touch(mode=0o755)
+    monkeypatch.setenv("PATH", f"{log}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    return launcher.processes(["python", "job.json"], ranks=2, log=log)
+
+
+def test_a_host_is_not_blamed_where_that_was_not_wanted_or_nobody_is_named(tmp_path: Path) -> None:
+    lenient = TrainRun(ranks=2, launcher=Elastic(least_nodes=1, most_nodes=2), exclude_after_failures=0)
+    assert failures(tmp_path, lenient, *["rank 1 of 2 was killed by signal 9:\n"] * 3) == []
+    strict = lenient.model_copy(update={"exclude_after_failures": 1})
+    assert failures(tmp_path, strict, "agent 1 of 2 ended with status 1:\n") == []
+    assert not excluded(tmp_path, strict)
 
 
 def test_a_launcher_that_is_not_installed_is_named(tmp_path: Path) -> None:

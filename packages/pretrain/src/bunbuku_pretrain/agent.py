@@ -13,10 +13,11 @@ from pathlib import Path
 
 from bunbuku_contracts.launch import follow_parent
 
+from bunbuku_pretrain.blame import excluded
 from bunbuku_pretrain.job import Job
-from bunbuku_pretrain.launching import Elastic
+from bunbuku_pretrain.launching import RESILIENCY, Elastic
 
-_MODULES = {"torchrun": "torch.distributed.run", "ft_launcher": "nvidia_resiliency_ext.fault_tolerance.launcher"}
+MODULES = {"torchrun": "torch.distributed.run", "ft_launcher": RESILIENCY}
 
 
 def main() -> None:
@@ -30,16 +31,18 @@ def main() -> None:
     job = Job.model_validate_json(args.job.read_bytes())
     launcher = job.settings.launcher
     assert isinstance(launcher, Elastic)
-    if args.host in job.settings.excluded_hosts:
+    if args.host in excluded(job.scratch, job.settings):
         sys.exit(f"{args.host} is among the excluded hosts")
     os.environ["BUNBUKU_HOST"] = args.host
     # Each round of ranks gets a store of its own: the keys of an earlier round would be in the way.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
-    sys.argv = [launcher.program, *_options(launcher, args, job)]
-    runpy.run_module(_MODULES[launcher.program], run_name="__main__", alter_sys=True)
+    program = launcher.chosen_program
+    sys.argv = [program, *options(launcher, args, job)]
+    runpy.run_module(MODULES[program], run_name="__main__", alter_sys=True)
 
 
-def _options(launcher: Elastic, args: argparse.Namespace, job: Job) -> list[str]:
+def options(launcher: Elastic, args: argparse.Namespace, job: Job) -> list[str]:
+    """The command line of the agent's program, whichever of the two it is."""
     meeting = f"is_host=false,last_call_timeout={launcher.join_seconds},join_timeout=3600"
     return [
         f"--nnodes={launcher.least_nodes}:{launcher.most_nodes}",

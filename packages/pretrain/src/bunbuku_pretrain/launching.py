@@ -12,6 +12,13 @@ from bunbuku_contracts import BunbukuError, RunSettings
 from bunbuku_contracts.launch import Local, Process, Srun
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+RESILIENCY = "nvidia_resiliency_ext.fault_tolerance.launcher"
+
+
+def has_resiliency() -> bool:
+    """Whether nvidia-resiliency-ext is installed here, found out without importing it."""
+    return find_spec(RESILIENCY.partition(".")[0]) is not None
+
 
 class Elastic(RunSettings):
     """An agent on every node starts the ranks there. When a node is lost, those of the others go on with fewer ranks.
@@ -33,8 +40,14 @@ class Elastic(RunSettings):
     """How often the agents start their ranks again before they give up."""
     join_seconds: PositiveInt = 30
     """How long more nodes are waited for when there are enough."""
-    program: Literal["torchrun", "ft_launcher"] = "torchrun"
-    """`ft_launcher` is that of nvidia-resiliency-ext, which must be installed: it also ends ranks that hang."""
+    program: Literal["auto", "torchrun", "ft_launcher"] = "auto"
+    """`ft_launcher` is that of nvidia-resiliency-ext, `auto` takes it where it is installed."""
+
+    @property
+    def chosen_program(self) -> Literal["torchrun", "ft_launcher"]:
+        if self.program == "auto":
+            return "ft_launcher" if has_resiliency() else "torchrun"
+        return self.program
 
     def processes(self, command: Sequence[str], *, ranks: int, log: Path) -> list[Process]:
         """The agents, each of which may be lost, and the store at which they meet.
@@ -43,7 +56,7 @@ class Elastic(RunSettings):
             BunbukuError: The program is not installed.
         """
         del ranks  # the agents count by the nodes that there are
-        if self.program == "ft_launcher" and find_spec("nvidia_resiliency_ext") is None:
+        if self.program == "ft_launcher" and not has_resiliency():
             raise BunbukuError(
                 "`launcher.program` is ft_launcher, and nvidia-resiliency-ext is not installed",
                 hint="pip install nvidia-resiliency-ext, or leave `program` out",

@@ -16,12 +16,12 @@ from typing import Annotated, Literal, NamedTuple, Self
 from bunbuku_contracts import Architecture, BunbukuError, Config
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from bunbuku_pretrain.precision import WEIGHT_BYTES, optimizer_bytes, state_bytes
+
 GIB = 2**30
 SECONDS_PER_DAY = 86_400
-_WEIGHT, _GRADIENT, _OPTIMIZER = 2, 4, 12
+_WEIGHT, _GRADIENT, _OPTIMIZER = WEIGHT_BYTES["bf16"], 4, optimizer_bytes("bf16")
 """Bytes a weight."""
-_CHECKPOINT = _WEIGHT + _OPTIMIZER
-"""Bytes a weight on disk: what a run needs to go on."""
 
 type Recompute = Literal["none", "selective", "full"]
 
@@ -347,4 +347,4 @@ def rejected(config: PlanConfig, chosen: Fit, limit: int = 5) -> list[Fit]:
 
 def checkpoint_bytes(model: Architecture) -> int:
     """A whole state on disk: weights in bf16, and in fp32 with both moments."""
-    return model.parameters * _CHECKPOINT
+    return model.parameters * state_bytes("bf16")

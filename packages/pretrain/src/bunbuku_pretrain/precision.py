@@ -15,6 +15,31 @@ if TYPE_CHECKING:
 
 type Precision = Literal["fp32", "bf16", "fp8"]
 
+WEIGHT_BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp8": 2}
+"""Bytes of a weight that is computed with, and of one on the disk."""
+MASTER_BYTES = 4
+"""Of the copy in fp32 that the optimizer moves, where weights are narrower."""
+MOMENT_BYTES = 8
+"""Of AdamW's two moments of a weight, in fp32."""
+
+
+def optimizer_bytes(precision: Precision) -> int:
+    """What the optimizer keeps of a weight: its moments, and a copy in fp32 of one that is narrower.
+
+    >>> optimizer_bytes("fp32"), optimizer_bytes("bf16")
+    (8, 12)
+    """
+    return MOMENT_BYTES + (MASTER_BYTES if WEIGHT_BYTES[precision] < MASTER_BYTES else 0)
+
+
+def state_bytes(precision: Precision) -> int:
+    """What a training state has of a weight.
+
+    >>> state_bytes("fp32"), state_bytes("bf16")
+    (12, 14)
+    """
+    return WEIGHT_BYTES[precision] + optimizer_bytes(precision)
+
 
 def has_transformer_engine() -> bool:
     """Whether Transformer Engine is installed here, found out without importing it."""

@@ -7,7 +7,6 @@ refused: the table has every problem at once. The network is measured by the ran
 import io
 import logging
 import shutil
-import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,13 +20,14 @@ from bunbuku_contracts.launch import Local
 from rich.console import Console
 from rich.table import Table
 
+from bunbuku_pretrain.devices import runs_on_gpu
 from bunbuku_pretrain.indexed import CODES, MAGIC, VERSION
 from bunbuku_pretrain.job import Job, saved_states, states
+from bunbuku_pretrain.launching import Elastic
+from bunbuku_pretrain.precision import WEIGHT_BYTES, state_bytes
+from bunbuku_pretrain.pulses import own_host
 from bunbuku_pretrain.reading import TokenFile
 
-WEIGHT_BYTES = 4
-MOMENT_BYTES = 8
-"""Of AdamW, two numbers in fp32 a parameter. Ranks that compute in bf16 save a master copy of the weights as well."""
 SHARED_MEMORY_BYTES = 64 << 20
 """What NCCL may take of /dev/shm for a rank; the 64 MiB of a container's default are used up by the second."""
 QUICK_WRITE = 1 << 30
@@ -88,11 +88,28 @@ def look(job: Job, digests: dict[Path, str]) -> Iterator[Check]:
     for name, file in job.parts.items():
         yield from _token_file(name, file, job.dtype, digests)
     yield disk(job.architecture, job)
-    yield shared_memory(job)
-    yield from _processes(job)
+    if not isinstance(job.settings.launcher, Elastic):
+        yield from node(job)  # the publisher may be on none of the nodes that agents run on
     if isinstance(job.settings.launcher, Local) and job.settings.excluded_hosts:
         yield _host(job)
     yield _timeouts(job)
+
+
+def node(job: Job) -> Iterator[Check]:
+    """What must be so on every node."""
+    yield shared_memory(job)
+    yield from _processes(job)
+
+
+def insist_on_node(job: Job) -> None:
+    """Refuse to begin on this node if it lacks something: the first rank of every node asks.
+
+    Raises:
+        Refused: naming the node.
+    """
+    if wrong := [check for check in node(job) if check.remedy]:
+        problems = "; ".join(f"{one.what}: {one.found}, wanted: {one.wanted}" for one in wrong)
+        raise Refused(f"node {own_host()} is not fit: {problems}", hint="; ".join(one.remedy for one in wrong))
 
 
 def table(checks: list[Check]) -> str:
@@ -168,20 +185,16 @@ def index_facts(bin: Path) -> IndexFacts | str:
     return IndexFacts(count, tokens, dtypes[code], bin.stat().st_size)
 
 
-def state_bytes(architecture: Architecture) -> int:
-    """About how large a training state is."""
-    return architecture.parameters * (WEIGHT_BYTES + MOMENT_BYTES)
-
-
 def disk(architecture: Architecture, job: Job) -> Check:
     """Whether the states that are kept, the one being written and two milestones fit."""
-    each, settings = state_bytes(architecture), job.settings
+    precision, settings = job.config.precision, job.settings
+    each = architecture.parameters * state_bytes(precision)
     steps = job.course.steps
     kept = min(settings.keep_checkpoints + 1, -(-steps // settings.checkpoint_interval_steps) + 1)
     kept += steps // settings.keep_every_steps if settings.keep_every_steps else 0
     kept = max(0, kept - len(saved_states(states(job.scratch))))
     milestones = 2 * min(2, len(job.milestone_steps))
-    needed = kept * each + milestones * architecture.parameters * WEIGHT_BYTES
+    needed = kept * each + milestones * architecture.parameters * WEIGHT_BYTES[precision]
     free = shutil.disk_usage(job.scratch).free
     remedy = f"free {_size(needed - free)} where {job.scratch} is, lower `keep_checkpoints`, or give another --out"
     wanted = f"{_size(needed)} for {kept} more states of {_size(each)}" + (" and milestones" if milestones else "")
@@ -190,7 +203,7 @@ def disk(architecture: Architecture, job: Job) -> Check:
 
 def shared_memory(job: Job) -> Check:
     """Whether /dev/shm holds what the ranks of a machine share. Text is read from mapped files and needs none."""
-    on_gpu = job.settings.device == "cuda" or (job.settings.device == "auto" and Path("/proc/driver/nvidia").exists())
+    on_gpu = runs_on_gpu(job.settings)
     launcher = job.settings.launcher
     here = job.settings.ranks // getattr(launcher, "most_nodes", 1)
     here = getattr(launcher, "ranks_per_node", here)
@@ -212,7 +225,7 @@ def _processes(job: Job) -> Iterator[Check]:
 
 
 def _host(job: Job) -> Check:
-    name = socket.gethostname()
+    name = own_host()
     excluded = name in job.settings.excluded_hosts
     remedy = "give the command on another host, or take this one out of `excluded_hosts`"
     return Check("host", name, f"none of {', '.join(job.settings.excluded_hosts)}", remedy if excluded else "")
@@ -224,7 +237,8 @@ def _timeouts(job: Job) -> Check:
         f"step {settings.step_timeout_seconds:g} s, save {settings.save_timeout_seconds:g} s, "
         f"collective {settings.collective_timeout_seconds:g} s"
     )
-    speed = state_bytes(job.architecture) / settings.ranks / settings.save_timeout_seconds
+    whole = job.architecture.parameters * state_bytes(job.config.precision)
+    speed = whole / settings.ranks / settings.save_timeout_seconds
     remedy = "raise `save_timeout_seconds`" if speed > QUICK_WRITE else ""
     return Check("time-outs", found, f"a rank writes its part of a state at {_size(speed)}/s or faster", remedy)
 

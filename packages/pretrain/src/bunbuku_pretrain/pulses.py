@@ -32,6 +32,11 @@ class Pulse(Config):
     """Seconds since 1970."""
 
 
+def own_host() -> str:
+    """What this host is called: by its agent, by Slurm, or by itself."""
+    return os.environ.get("BUNBUKU_HOST") or os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
 class Heart:
     """Says what a rank is doing."""
 
@@ -39,7 +44,7 @@ class Heart:
         self._path = scratch / "pulses" / f"rank-{rank}.json"
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._rank = rank
-        self._host = os.environ.get("BUNBUKU_HOST") or socket.gethostname()
+        self._host = own_host()
         self._last: tuple[Doing, float] | None = None
 
     def beat(self, doing: Doing, step: int) -> None:

@@ -11,6 +11,8 @@ from bunbuku_contracts import BunbukuError
 from bunbuku_contracts.launch import follow_parent, slurm_rank
 
 from bunbuku_pretrain.job import Job, Outcome, outcome_file
+from bunbuku_pretrain.lines import replace
+from bunbuku_pretrain.preflight import Refused, insist_on_node
 
 
 def main() -> None:
@@ -30,11 +32,13 @@ def main() -> None:
     from bunbuku_pretrain.mcore.running import run
 
     try:
+        if os.environ["LOCAL_RANK"] == "0":
+            insist_on_node(job)
         run(job)
     except BunbukuError as error:
-        if os.environ["RANK"] == "0":
+        if os.environ["RANK"] == "0" or isinstance(error, Refused):
             failed = Outcome(status="failed", step=0, problem=str(error), hint=error.hint)
-            outcome_file(job.scratch).write_text(failed.model_dump_json(), encoding="utf-8")
+            replace(outcome_file(job.scratch), failed.model_dump_json())
         sys.exit(f"error: {error}")
 
 

@@ -7,7 +7,6 @@ time. Two failures in a row at the same step that say the same are no accident: 
 import os
 import re
 import signal
-import socket
 import threading
 import time
 from collections import deque
@@ -22,8 +21,17 @@ import psutil
 from bunbuku_contracts import BunbukuError, Unfinished
 
 from bunbuku_pretrain import observations
+from bunbuku_pretrain.blame import blame
 from bunbuku_pretrain.job import Job, Outcome, StepRecord, outcome_file, read_history
-from bunbuku_pretrain.pulses import Pulse, ask_to_stop, asked_to_stop, forget_pulses, read_pulses, stop_file
+from bunbuku_pretrain.pulses import (
+    Pulse,
+    ask_to_stop,
+    asked_to_stop,
+    forget_pulses,
+    own_host,
+    read_pulses,
+    stop_file,
+)
 from bunbuku_pretrain.training import TrainRun
 
 USUAL_STEPS = 50
@@ -168,6 +176,9 @@ def supervise(
                     return outcome  # an agent or a rank complained after the work was done
                 step = last_step(job.scratch)
                 _insist_on_going_on(job, step, error)
+                if told := blame(job.scratch, job.settings, error, read_pulses(job.scratch)):
+                    observations.note(job.scratch, "host", told, step=step)
+                    restarts.last = None  # that it failed there twice says nothing about the run
                 delay = restarts.after(error, step=step, now=time.monotonic())
                 count = f"restart {len(restarts.times)} of {job.settings.restarts} in {delay:g} s"
                 observations.note(
@@ -202,7 +213,7 @@ def _stuck(pulses: list[Pulse]) -> str:
     """Which ranks of this machine do not even run: stopped, dead, or waiting for a disk."""
     found: list[str] = []
     for pulse in pulses:
-        if pulse.host == socket.gethostname():
+        if pulse.host == own_host():
             with suppress(psutil.Error):
                 status = psutil.Process(pulse.pid).status()
                 if status in (
@@ -217,7 +228,7 @@ def _stuck(pulses: list[Pulse]) -> str:
 
 def _dump_stacks(pulses: list[Pulse]) -> None:
     """Have the ranks of this machine write into their logs where they are."""
-    here = [pulse for pulse in pulses if pulse.host == socket.gethostname()]
+    here = [pulse for pulse in pulses if pulse.host == own_host()]
     for pulse in here:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pulse.pid, signal.SIGUSR2)

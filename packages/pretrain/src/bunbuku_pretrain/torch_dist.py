@@ -45,6 +45,10 @@ class TorchDistFolder:
         """Everything that is stored, moments of the optimizer included."""
         return set(self._metadata.state_dict_metadata)
 
+    def is_tensor(self, key: str) -> bool:
+        """Whether it is numbers, not other facts of a run."""
+        return hasattr(self._metadata.state_dict_metadata[key], "size")
+
     def dtype(self, key: str) -> torch.dtype:
         return self._metadata.state_dict_metadata[key].properties.dtype
 

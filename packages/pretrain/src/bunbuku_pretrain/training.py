@@ -193,6 +193,8 @@ class TrainRun(RunSettings):
     """Wait before the first restart; twice as long before each further one."""
     excluded_hosts: tuple[str, ...] = ()
     """Hosts on which no rank is started."""
+    exclude_after_failures: NonNegativeInt = 2
+    """A host whose ranks died or hung so often is excluded too, where another can take its place; 0 leaves that to you."""
     verify_tokens: Literal["sizes", "hashes"] = "sizes"
     """Whether the token files are hashed before the ranks start, or only measured."""
     required_processes: tuple[str, ...] = ()

@@ -23,8 +23,7 @@ def measure(runtime: Runtime) -> float:
         runtime.wait()
         clock = time.perf_counter()
         dist.all_reduce(numbers)
-        if runtime.device.type == "cuda":
-            torch.cuda.synchronize()
+        runtime.settle()
         best = min(best, time.perf_counter() - clock)
     slowest = runtime.largest(torch.tensor(best, dtype=torch.float64, device=runtime.device)).item()
     return 2 * (runtime.world - 1) / runtime.world * PROBE_BYTES / slowest / 1e9

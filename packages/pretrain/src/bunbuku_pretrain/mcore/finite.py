@@ -22,6 +22,7 @@ from bunbuku_pretrain.mcore.runtime import Runtime
 
 MOST_SAVED = 8
 """Micro-batches that a rank writes down for one step."""
+_PIECE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,17 @@ class Search(NamedTuple):
 
 
 def is_finite(model: Any) -> bool:
-    """Whether all gradients that this rank has gathered are finite. One pass over them, one number back."""
-    buffers = [*model.buffers, *model.expert_parallel_buffers]
-    if not buffers:
+    """Whether all gradients that this rank has gathered are finite. One pass over them, one number back, if they are."""
+    gradients: list[torch.Tensor] = [
+        buffer.grad_data for buffer in (*model.buffers, *model.expert_parallel_buffers) if buffer.grad_data.numel()
+    ]
+    if not gradients:
         return True
     # A sum with NaN or infinities in it is one of them, and the fastest pass there is: the norm to infinity takes 200 times
-    # as long. It overflows only where gradients are past all use.
-    return bool(torch.isfinite(torch.stack([buffer.grad_data.sum() for buffer in buffers])).all())
+    # as long. Of large finite numbers it may overflow too: a sum that did is looked into, piece by piece.
+    whole = torch.isfinite(torch.stack([gradient.sum() for gradient in gradients])).tolist()
+    doubtful = [gradient for gradient, is_whole in zip(gradients, whole, strict=True) if not is_whole]
+    return all(bool(torch.isfinite(piece).all()) for gradient in doubtful for piece in gradient.split(_PIECE))
 
 
 def search(

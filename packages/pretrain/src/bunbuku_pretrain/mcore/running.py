@@ -7,7 +7,9 @@ being written is on the disk everywhere.
 import signal
 import time
 from collections import deque
+from functools import partial
 from statistics import fmean
+from types import FrameType
 from typing import Literal
 
 import torch
@@ -29,7 +31,8 @@ def run(job: Job) -> None:
     """Train from where the run stands to its end, or until it is asked to stop."""
     began = time.monotonic()
     signalled: list[str] = []
-    signal.signal(signal.SIGUSR1, lambda *_: signalled.append("SIGUSR1"))
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        signal.signal(number, partial(_asked, signalled))
     with started(job.settings) as runtime:
         heart = Heart(job.scratch, runtime.rank)
         heart.beat("start", 0)
@@ -38,6 +41,12 @@ def run(job: Job) -> None:
             if runtime.leads:
                 observations.note(job.scratch, "network", f"ranks add up {found:.3g} GB a second", step=0)
         Run(_going_on(job, runtime), runtime, heart, began, signalled).to_the_end()
+
+
+def _asked(signalled: list[str], number: int, _frame: FrameType | None) -> None:
+    """Take a signal as the wish to save and end after this step. A second one of its kind has its usual effect."""
+    signalled.append(signal.Signals(number).name)
+    signal.signal(number, signal.SIG_DFL)
 
 
 def _going_on(job: Job, runtime: Runtime) -> Job:

@@ -1,4 +1,4 @@
-"""Where a rank runs: device, communication backend, parallel groups, number formats. No other module asks for these.
+"""Where a rank runs: device, communication backend, parallel groups, number formats. No other module of a rank asks for these.
 
 A rank is one process of a launch. `start` gives it a `Runtime`, after which Megatron's groups exist and its shims are
 installed; the same code then trains on one laptop core and on a cluster.
@@ -66,6 +66,11 @@ class Runtime:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+
+    def settle(self) -> None:
+        """Return when the device has done what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def wait(self) -> None:
         """Return when every rank has come here."""

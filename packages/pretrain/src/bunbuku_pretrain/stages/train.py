@@ -23,6 +23,7 @@ from bunbuku_contracts import (
 
 from bunbuku_pretrain import job as files
 from bunbuku_pretrain import states, summary
+from bunbuku_pretrain.blame import excluded, without
 from bunbuku_pretrain.blending import with_blend
 from bunbuku_pretrain.course import Course
 from bunbuku_pretrain.job import Job, Start, TrainState
@@ -233,7 +234,8 @@ def _launch(draft: Draft, job: Job, made: _Made) -> None:
     def launch(poll: Callable[[], None]) -> None:
         command = [sys.executable, "-m", "bunbuku_pretrain.rank", str(path)]
         settings = job.settings
-        draft.launch(command, ranks=settings.ranks, env=_environment(settings), poll=poll, launcher=settings.launcher)
+        launcher = without(settings.launcher, excluded(job.scratch, settings))
+        draft.launch(command, ranks=settings.ranks, env=_environment(settings), poll=poll, launcher=launcher)
 
     digests = _digests(draft.inputs["tokens"]) if job.settings.verify_tokens == "hashes" else {}
     ended = "stopped"
