@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from bunbuku_synth.item import Item
 from bunbuku_synth.language import japanese_ratio, sentences
+from bunbuku_synth.phrases import repeats_phrases
 
 _REFUSAL = re.compile(
     r"\bas an? (?:AI|language model)\b|\bI(?:'m| am) (?:sorry|unable)\b|\bI can(?:'t|not) (?:help|assist|provide)"
@@ -85,6 +86,20 @@ class Repetitive(Filter):
         return len(said) >= 3 and len(said) - len(set(said)) > self.max_said_again * len(said)
 
 
+class RepeatedPhrases(Filter):
+    """An answer that Tanuki's filter for repetition would have thrown away; it was made for documents.
+
+    Of a short text nearly every phrase is a large share, so answers below `min_chars` pass.
+    """
+
+    type: Literal["repeated_phrases"] = "repeated_phrases"
+    min_chars: NonNegativeInt = 100
+
+    def drops(self, item: Item) -> bool:
+        answers = [turn.content for turn in item.messages if turn.role == "assistant"]
+        return any(len(answer) >= self.min_chars and repeats_phrases(answer) for answer in answers)
+
+
 class Refusal(Filter):
     """The teacher would not, or could not, and said so."""
 
@@ -115,7 +130,8 @@ class Length(Filter):
 
 
 AnyFilter = Annotated[
-    TooLittleJapanese | MixedLanguages | Repetitive | Refusal | Meta | Length, Field(discriminator="type")
+    TooLittleJapanese | MixedLanguages | Repetitive | RepeatedPhrases | Refusal | Meta | Length,
+    Field(discriminator="type"),
 ]
 DEFAULTS: tuple[AnyFilter, ...] = (
     Length(),

@@ -21,7 +21,7 @@ class ScreenConfig(Config):
     """What an item must be like to stay."""
 
     filters: tuple[AnyFilter, ...] = DEFAULTS
-    """Of type `length`, `too_little_japanese`, `mixed_languages`, `repetitive`, `refusal`, `meta`; each sees the answers."""
+    """Of type `length`, `too_little_japanese`, `mixed_languages`, `repetitive`, `repeated_phrases`, `refusal`, `meta`; each sees the answers."""
     near: NearDuplicates | None = Field(default_factory=NearDuplicates)
     """When an item is too much like one that was made before it; none lets them pass."""
     exams: tuple[Exam, ...] = ()
