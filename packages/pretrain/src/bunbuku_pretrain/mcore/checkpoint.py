@@ -6,7 +6,6 @@ training goes on; all ranks agree between two steps on whether it is done, and t
 """
 
 import os
-import queue
 import shutil
 import threading
 from collections.abc import Callable, Mapping
@@ -80,7 +79,7 @@ class Saver:
         described = _described(self._model, self._optimizer, loading=False)
         request: Any = dist_checkpointing.save(described, str(partial), async_sharded_save=True, async_strategy="mcore")
         write: _Write
-        work = _copied(request)
+        work = shims.copied(request)
 
         def run() -> None:
             try:
@@ -179,42 +178,6 @@ def _described(model: Any, optimizer: Any | None, *, loading: bool) -> dict[str,
         return {"model": weights}
     moments = optimizer.sharded_state_dict(weights, is_loading=loading, metadata=sharding())
     return {"model": weights, "optimizer": moments}
-
-
-class _Work(NamedTuple):
-    """What a rank has to do for a state."""
-
-    write: Callable[[], None]
-    hand_over: Callable[[], None]
-    """Gives Megatron what came of it, before it is finalized."""
-    files: list[Path]
-
-
-def _copied(request: Any) -> _Work:
-    """What is to be written, copied out of the model's and the optimizer's memory."""
-    if request.async_fn is None:
-        return _Work(lambda: None, lambda: None, [])
-    rank, _, results = request.async_fn_args
-    buckets = [
-        (path, key, (raw, [(item, tensor.clone()) for item, tensor in tensors]))
-        for path, key, (raw, tensors) in request.preload_fn()
-    ]
-
-    own: queue.Queue[Any] = queue.Queue()
-
-    def write() -> None:
-        request.async_fn(rank, buckets, own)
-        result = own.get()
-        if isinstance(result, Exception):
-            raise RuntimeError(str(result))
-        own.put(result)
-
-    def hand_over() -> None:
-        # All writes of a process share one queue in Megatron: filled only when its reader is next, since a milestone may
-        # be written and committed while a state is on its way.
-        results.put(own.get())
-
-    return _Work(write, hand_over, [Path(path) for path, _, _ in buckets])
 
 
 def _seal(partial: Path, state: TrainState, digests: dict[str, str]) -> None:

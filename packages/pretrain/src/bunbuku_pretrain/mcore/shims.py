@@ -15,7 +15,10 @@ Anywhere:
 4. saving collects its results in this process, without the server process that Megatron would spawn for them,
 5. the distributed optimizer resumes rightly where torch's own AdamW does the work (three defects),
 6. gradients of matrices are added into their buffer by the product that makes them, and clipped where they lie, without
-   Apex.
+   Apex,
+7. what an optimizer moves, and where it keeps gradients, is said for whoever measures it or sets it back,
+8. the rotary base of a model under Transformer Engine can be changed,
+9. a save is copied first and written by whoever wants to, as its request for another process has it.
 """
 
 import contextlib
@@ -23,7 +26,8 @@ import importlib
 import logging
 import queue
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -205,7 +209,7 @@ def add_gradients_in_place(model: torch.nn.Module) -> None:
 
 def fuse_adam(optimizer: Any) -> None:
     """Let torch's AdamW update each weight in one pass over memory instead of eight; Megatron does not pass that on."""
-    for part in getattr(optimizer, "chained_optimizers", [optimizer]):
+    for part in parts(optimizer):
         if isinstance(part.optimizer, torch.optim.AdamW):
             for group in part.optimizer.param_groups:
                 group |= {"fused": True, "foreach": False}
@@ -217,7 +221,7 @@ def give_adam_its_zeros(optimizer: Any) -> None:
     optimizer/distrib_optimizer.py:839 asserts that there is one 'step' among the states; the plain optimizer would take
     a step on zero gradients to get them, and weight decay would move the weights.
     """
-    for part in getattr(optimizer, "chained_optimizers", [optimizer]):
+    for part in parts(optimizer):
         inner = part.optimizer
         if not isinstance(inner, torch.optim.AdamW):
             continue  # Transformer Engine's and Apex's are given theirs by Megatron
@@ -229,3 +233,88 @@ def give_adam_its_zeros(optimizer: Any) -> None:
                         "exp_avg": torch.zeros_like(parameter.data),
                         "exp_avg_sq": torch.zeros_like(parameter.data),
                     }
+
+
+# 7. What is inside its optimizers -------------------------------------------------------------------------------------
+
+
+def parts(optimizer: Any) -> list[Any]:
+    """The optimizers that one is made of: experts have their own."""
+    return getattr(optimizer, "chained_optimizers", [optimizer])
+
+
+def is_shared(part: Any) -> bool:
+    """Whether every rank has another slice of what it moves: the distributed optimizer."""
+    return hasattr(part, "model_param_group_index_map")
+
+
+def held(part: Any, parameter: torch.nn.Parameter) -> Any:
+    """What a part moves for `parameter`: itself, its copy in fp32, or this rank's slice of either; `None` if nothing."""
+    if not is_shared(part):
+        return getattr(parameter, "main_param", parameter)
+    if parameter not in part.model_param_group_index_map:
+        return None
+    group, place = part.model_param_group_index_map[parameter]
+    return part.optimizer.param_groups[group]["params"][place]
+
+
+def gradient(held: Any) -> torch.Tensor | None:
+    """The gradient of what is moved, wherever this optimizer keeps it."""
+    return held.grad if held.grad is not None else getattr(held, "decoupled_grad", None)
+
+
+def is_expert(parameter: torch.nn.Parameter) -> bool:
+    """Whether its gradient is added up among the ranks that share experts, not among all."""
+    return not getattr(parameter, "allreduce", True)
+
+
+# 8. Rotary positions of Transformer Engine's layers -------------------------------------------------------------------
+
+
+def set_rotary_base(model: Any, theta: float) -> None:
+    """Give Megatron's own rotary embedding, which is there under Transformer Engine's attention, another base."""
+    rotary: Any = getattr(model, "rotary_pos_emb", None)
+    if rotary is not None and hasattr(rotary, "inv_freq"):
+        size = 2 * len(rotary.inv_freq)
+        powers = torch.arange(0, size, 2, dtype=torch.float32, device=rotary.inv_freq.device) / size
+        rotary.inv_freq = 1.0 / theta**powers
+        rotary.forward.cache_clear()
+
+
+# 9. A save taken apart ------------------------------------------------------------------------------------------------
+
+
+class Work(NamedTuple):
+    """What a rank has to do for a state."""
+
+    write: Callable[[], None]
+    hand_over: Callable[[], None]
+    """Gives Megatron what came of it, before it is finalized."""
+    files: list[Path]
+
+
+def copied(request: Any) -> Work:
+    """What is to be written, copied out of the model's and the optimizer's memory."""
+    if request.async_fn is None:
+        return Work(lambda: None, lambda: None, [])
+    rank, _, results = request.async_fn_args
+    buckets = [
+        (path, key, (raw, [(item, tensor.clone()) for item, tensor in tensors]))
+        for path, key, (raw, tensors) in request.preload_fn()
+    ]
+
+    own: queue.Queue[Any] = queue.Queue()
+
+    def write() -> None:
+        request.async_fn(rank, buckets, own)
+        result = own.get()
+        if isinstance(result, Exception):
+            raise RuntimeError(str(result))
+        own.put(result)
+
+    def hand_over() -> None:
+        # All writes of a process share one queue in Megatron: filled only when its reader is next, since a milestone may
+        # be written and committed while a state is on its way.
+        results.put(own.get())
+
+    return Work(write, hand_over, [Path(path) for path, _, _ in buckets])

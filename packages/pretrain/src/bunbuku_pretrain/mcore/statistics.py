@@ -17,6 +17,7 @@ from megatron.core import parallel_state
 from megatron.core.tensor_parallel import param_is_not_tensor_parallel_duplicate
 
 from bunbuku_pretrain.job import Job
+from bunbuku_pretrain.mcore import shims
 from bunbuku_pretrain.mcore.runtime import Runtime
 from bunbuku_pretrain.observations import QUANTILES, Statistics, append, statistics_file
 
@@ -105,7 +106,7 @@ class StatisticsMeter:
         self._bins = torch.zeros(_BINS, dtype=torch.int64, device=self._runtime.device)
         for piece in self._slices():
             held, state = piece.held, piece.optimizer.state[piece.held]
-            gradient = held.grad if held.grad is not None else getattr(held, "decoupled_grad", None)
+            gradient = shims.gradient(held)
             if gradient is None or "exp_avg_sq" not in state:
                 continue
             beta1, beta2 = piece.group["betas"]
@@ -139,13 +140,13 @@ class StatisticsMeter:
             for module in modules
             for parameter in module.parameters()
         }
-        for part in getattr(self._optimizer, "chained_optimizers", [self._optimizer]):
+        for part in shims.parts(self._optimizer):
             if part.optimizer is None:  # this rank has no slice of any parameter of the part
                 continue
-            shared = hasattr(part, "model_param_group_index_map")
+            shared = shims.is_shared(part)
             groups = {id(held): group for group in part.optimizer.param_groups for held in group["params"]}
             for parameter in self._model.parameters():
-                held = _held(part, parameter)
+                held = shims.held(part, parameter)
                 if id(held) in groups and _is_counted(parameter, shared=shared):
                     yield _Slice(places[id(parameter)], held, part.optimizer, groups[id(held)])
 
@@ -163,24 +164,17 @@ def _parts(model: Any, rows: int) -> Iterator[tuple[int, tuple[torch.nn.Module, 
         yield rows - 1, (model.decoder.final_layernorm, model.output_layer)
 
 
-def _held(part: Any, parameter: torch.nn.Parameter) -> Any:
-    """What the optimizer moves for `parameter`: itself, its copy in fp32, or this rank's slice of either."""
-    if not hasattr(part, "model_param_group_index_map"):
-        return getattr(parameter, "main_param", parameter)
-    if parameter not in part.model_param_group_index_map:
-        return None
-    group, place = part.model_param_group_index_map[parameter]
-    return part.optimizer.param_groups[group]["params"][place]
-
-
 def _is_counted(parameter: torch.nn.Parameter, *, shared: bool) -> bool:
     """Whether this rank is the one that counts it: no rank before it has the same numbers."""
     if not param_is_not_tensor_parallel_duplicate(parameter):
         return False
     if shared:  # every rank has another slice
         return True
-    is_expert = not getattr(parameter, "allreduce", True)
-    of = parallel_state.get_expert_data_parallel_rank if is_expert else parallel_state.get_data_parallel_rank
+    of = (
+        parallel_state.get_expert_data_parallel_rank
+        if shims.is_expert(parameter)
+        else parallel_state.get_data_parallel_rank
+    )
     return of() == 0
 
 

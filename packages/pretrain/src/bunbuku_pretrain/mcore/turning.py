@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from bunbuku_pretrain.mcore import shims
 from bunbuku_pretrain.mcore.layers import Attention
 
 
@@ -12,25 +13,20 @@ def set_rope_theta(model: torch.nn.Module, theta: float) -> None:
     for module in model.modules():
         if isinstance(module, Attention):
             module.rope_theta = theta
-    rotary: Any = getattr(model, "rotary_pos_emb", None)
-    if rotary is not None and hasattr(rotary, "inv_freq"):  # Megatron's own, under Transformer Engine
-        size = 2 * len(rotary.inv_freq)
-        powers = torch.arange(0, size, 2, dtype=torch.float32, device=rotary.inv_freq.device) / size
-        rotary.inv_freq = 1.0 / theta**powers
-        rotary.forward.cache_clear()
+    shims.set_rotary_base(model, theta)
 
 
 def set_bounds(optimizer: Any, *, eps: float, clip: float) -> None:
     """Divide by moments no smaller than `eps`, and scale gradients down to a norm of `clip`, from now on."""
     for group in optimizer.param_groups:
         group["eps"] = eps
-    for part in getattr(optimizer, "chained_optimizers", [optimizer]):
+    for part in shims.parts(optimizer):
         part.config.clip_grad = clip
 
 
 def forget_moments(optimizer: Any) -> None:
     """Set the moments of AdamW to zero, and its count of steps; its copies of the weights stay."""
-    for part in getattr(optimizer, "chained_optimizers", [optimizer]):
+    for part in shims.parts(optimizer):
         for held in part.optimizer.state.values():
             for name, value in held.items():
                 if name in ("step", "exp_avg", "exp_avg_sq") and isinstance(value, torch.Tensor):
