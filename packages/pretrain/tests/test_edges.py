@@ -25,6 +25,8 @@ def test_only_the_runtime_asks_for_a_device() -> None:
 
 
 def test_only_the_shims_know_what_is_inside_megatron() -> None:
-    private = r"chained_optimizers|model_param_group_index_map|decoupled_grad|\.main_param\b|async_fn|preload_fn|inv_freq"
+    private = (
+        r"chained_optimizers|model_param_group_index_map|decoupled_grad|\.main_param\b|async_fn|preload_fn|inv_freq"
+    )
     assert lines_with(private, but={"shims.py"}) == []
     assert lines_with(private, but=set())

@@ -1,6 +1,9 @@
 import argparse
 import os
+import signal
 import socket
+import subprocess
+import sys
 import time
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +14,7 @@ from bunbuku_contracts import BunbukuError
 from bunbuku_contracts.launch import Process, Srun
 from bunbuku_pretrain import TrainRun
 from bunbuku_pretrain.agent import MODULES, options
-from bunbuku_pretrain.blame import blame, excluded, without
+from bunbuku_pretrain.blame import blame, culprit, excluded, without
 from bunbuku_pretrain.detours import Detour
 from bunbuku_pretrain.job import StepRecord, TrainState
 from bunbuku_pretrain.launching import AnyLauncher, Elastic, has_resiliency
@@ -68,6 +71,46 @@ def test_the_rank_that_stopped_first_is_named_not_those_that_wait_for_it() -> No
     told = watchdog.silent([pulse(0, 8, 61), pulse(1, 7, 90), pulse(2, 8, 62)], now=1000)
     assert told.startswith("3 of 3 ranks say nothing any more, the longest rank 1 on n1: 90 s in `step` after step 7")
     assert "more than the 300 s of `save_timeout_seconds`" in watchdog.silent([pulse(0, 7, 301, "save")], now=1000)
+
+
+def test_a_rank_whose_process_does_not_run_is_named_before_those_that_wait_for_it(tmp_path: Path) -> None:
+    watchdog = Watchdog(TrainRun(step_timeout_seconds=60))
+    waits, frozen = (
+        pulse(rank, 7, age).model_copy(update={"alive": 1000 - alive})
+        for rank, age, alive in ((0, 62.0, 0.5), (1, 61.5, 61))
+    )
+    told = watchdog.silent([waits, frozen], now=1000)
+    assert told.startswith("2 of 2 ranks say nothing any more, the longest rank 1 on n1: ")
+    assert culprit(BunbukuError(told, hint=""), [waits, frozen]) == "n1"
+    together = watchdog.silent([waits, frozen.model_copy(update={"alive": 999.5})], now=1000)
+    assert "rank 0 on n0, 1 on n1: " in together
+    assert culprit(BunbukuError(together, hint=""), [waits, frozen]) is None  # either may be it: nobody is blamed
+
+
+def test_a_pulse_is_dated_anew_while_its_process_waits(tmp_path: Path) -> None:
+    script = """
+import sys, time
+from pathlib import Path
+from bunbuku_pretrain.pulses import Heart
+Heart(Path(sys.argv[1]), 0).beat("step", 1)
+time.sleep(600)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)])
+    try:
+        dated: list[float] = []
+        deadline = time.monotonic() + 120
+        while len(dated) < 3 and time.monotonic() < deadline:
+            dated += [one.alive for one in read_pulses(tmp_path) if one.alive not in dated]
+            time.sleep(0.05)
+        assert len(dated) == 3
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.2)
+        (before,) = read_pulses(tmp_path)
+        time.sleep(2.5)
+        assert read_pulses(tmp_path) == [before]
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_slow_step_is_told_once() -> None:

@@ -169,13 +169,16 @@ def run_ranks(
                         start_new_session=True,
                     )
                 )
-        _wait(started, [process.expendable for process in processes], poll)
+        at_first = _wait(started, [process.expendable for process in processes], poll)
     finally:
         _end(started)
     failed = [at for at, process in enumerate(started) if process.returncode]
     if len(failed) == len(started) or any(not processes[at].expendable for at in failed):
-        # The first to fail took the others along: theirs is SIGTERM's status.
-        first = next((at for at in failed if started[at].returncode != -signal.SIGTERM), failed[0])
+        # The first to fail took the others along, by SIGTERM or because they heard no more of it. Of those found at once,
+        # one that was killed is the cause, and one that says something went wrong may only have missed it.
+        first = min(
+            (at for at in failed if at_first[at]), key=lambda at: started[at].returncode >= 0, default=failed[0]
+        )
         status = started[first].returncode
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         log = processes[first].telling_log
@@ -209,16 +212,18 @@ def follow_parent() -> None:
 
 def _wait(
     started: Sequence[subprocess.Popen[bytes]], expendable: Sequence[bool], poll: Callable[[], None] | None
-) -> None:
+) -> list[int | None]:
+    """Return when all have ended, or one that may not has failed: the statuses then."""
     while None in (statuses := [process.poll() for process in started]):
         if any(status and not extra for status, extra in zip(statuses, expendable, strict=True)):
-            return
+            return statuses
         if poll:
             poll()
         with contextlib.suppress(subprocess.TimeoutExpired):
             started[statuses.index(None)].wait(_POLL_SECONDS)
     if poll:
         poll()
+    return statuses
 
 
 def _end(started: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -18,7 +18,8 @@ from bunbuku_pretrain.lines import replace
 from bunbuku_pretrain.pulses import Pulse
 from bunbuku_pretrain.training import TrainRun
 
-_RANK = re.compile(r"\brank (\d+) (?:of|on)\b|/rank-(\d+)\.log")
+_DIED = re.compile(r"\brank (\d+) of\b|/rank-(\d+)\.log")
+_HUNG = re.compile(r"the longest rank ([^:]*):")
 
 
 class Blamed(Config):
@@ -45,10 +46,16 @@ def excluded(scratch: Path, settings: TrainRun) -> tuple[str, ...]:
 
 
 def culprit(error: BunbukuError, pulses: list[Pulse]) -> str | None:
-    """The host of the rank that a failure names first; `None` if it names none."""
-    found = _RANK.search(f"{str(error).splitlines()[0]} {error.hint or ''}")
-    rank = None if found is None else int(found[1] or found[2])
-    return next((pulse.host for pulse in pulses if pulse.rank == rank), None)
+    """The host of the ranks that a failure names; `None` if it names none, or ranks of several hosts."""
+    said = str(error).splitlines()[0]
+    if hung := _HUNG.search(said):
+        ranks = {int(number) for number in re.findall(r"(\d+) on ", hung[1])}
+    elif died := _DIED.search(f"{said} {error.hint or ''}"):
+        ranks = {int(died[1] or died[2])}
+    else:
+        return None
+    hosts = {pulse.host for pulse in pulses if pulse.rank in ranks}
+    return hosts.pop() if len(hosts) == 1 else None
 
 
 def blame(scratch: Path, settings: TrainRun, error: BunbukuError, pulses: list[Pulse]) -> str | None:

@@ -7,7 +7,9 @@
 import os
 import re
 import socket
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +32,8 @@ class Pulse(Config):
     step: NonNegativeInt
     time: float
     """Seconds since 1970."""
+    alive: float = 0.0
+    """When its process last ran at all: one that waits for others does, one that is frozen does not."""
 
 
 def own_host() -> str:
@@ -46,6 +50,15 @@ class Heart:
         self._rank = rank
         self._host = own_host()
         self._last: tuple[Doing, float] | None = None
+        threading.Thread(target=self._live, daemon=True, name="heart").start()
+
+    def _live(self) -> None:
+        """Date the pulse anew as long as this process runs, whatever its work waits for."""
+        while True:
+            time.sleep(_LEAST_SECONDS)
+            now = time.time()
+            with suppress(FileNotFoundError):
+                os.utime(self._path, (now, now))
 
     def beat(self, doing: Doing, step: int) -> None:
         now = time.time()
@@ -62,7 +75,8 @@ def read_pulses(scratch: Path) -> list[Pulse]:
     for path in (scratch / "pulses").glob("rank-*.json"):
         if re.fullmatch(r"rank-\d+\.json", path.name):
             try:
-                found.append(Pulse.model_validate_json(path.read_bytes()))
+                pulse = Pulse.model_validate_json(path.read_bytes())
+                found.append(pulse.model_copy(update={"alive": path.stat().st_mtime}))
             except (FileNotFoundError, ValidationError):
                 continue
     return sorted(found, key=lambda pulse: pulse.rank)

@@ -36,6 +36,8 @@ from bunbuku_pretrain.training import TrainRun
 
 USUAL_STEPS = 50
 """So many of the last steps say how long one usually takes, as soon as there are a fifth of them."""
+FROZEN_SECONDS = 5.0
+"""A process dates its pulse every second, whatever it waits for: one that has not for so long does not run."""
 _DUMP_SECONDS = 1.0
 _LONGEST_DELAY_SECONDS = 300.0
 _FROM_OUTSIDE = re.compile(r"was killed by signal (9|15):")
@@ -99,12 +101,14 @@ class Watchdog:
         }
 
     def silent(self, pulses: list[Pulse], now: float) -> str:
-        """Which ranks hang, nothing if none does. Those that stopped first are named: the others wait for them."""
+        """Which ranks hang, nothing if none does. Those are named that do not even run, or else stopped first."""
         late = [pulse for pulse in pulses if now - pulse.time > self._limits[pulse.doing]]
         if not late:
             return ""
-        first = min(late, key=lambda pulse: (pulse.step, pulse.time))
-        named = [pulse for pulse in late if pulse.step == first.step and pulse.time - first.time < 1.5]
+        frozen = [pulse for pulse in late if pulse.alive and now - pulse.alive > FROZEN_SECONDS]
+        first = min(frozen or late, key=lambda pulse: (pulse.step, pulse.time))
+        stopped = [pulse for pulse in late if pulse.step == first.step and pulse.time - first.time < 1.5]
+        named = frozen or stopped
         ranks = ", ".join(f"{pulse.rank} on {pulse.host}" for pulse in named)
         return (
             f"{len(late)} of {len(pulses)} ranks say nothing any more, the longest rank {ranks}: "
