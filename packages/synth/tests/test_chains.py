@@ -20,6 +20,7 @@ from bunbuku_contracts.errors import Unfinished
 from bunbuku_inference import Budget, Price
 from bunbuku_synth import GenerateConfig, GenerateRun, generate, read_items
 from bunbuku_synth.language import japanese_ratio
+from bunbuku_synth.sources import Library, passage_of
 from bunbuku_synth.tasks import Instruct, Rephrase
 from bunbuku_synth.tasks.chain import Step, Wording, cells
 from bunbuku_synth.tasks.judging import Judge
@@ -94,6 +95,39 @@ def test_meters_and_costs_add_up(tmp_path: Path, corpus: Any, server: Any):
     by_task = metrics["completion_tokens.rephrase"] + metrics["completion_tokens.instruct"]
     assert metrics["cost.completion_tokens"] == spent == by_task > metrics["accepted_tokens"] > 0
     assert metrics["cost.per_million_accepted_tokens"] == pytest.approx(cost / metrics["accepted_tokens"] * 1e6)
+
+
+def test_accepted_tokens_are_those_of_the_replies_that_are_in_items(tmp_path: Path, corpus: Any, server: Any):
+    """S13: neither a judge's words nor what was turned down."""
+    config = BOTH.model_copy(update={"tasks": (CHAIN,)})
+    made = generate(tmp_path / "out", config, corpus, run=running(server))
+    metrics, items = made.manifest.metrics, list(read_items(made))
+    assert metrics["accepted_tokens"] == sum(len(item.said) for item in items)
+    assert metrics["judge.completion_tokens"] > 0
+    assert metrics["completion_tokens.rephrase"] == metrics["cost.completion_tokens"] > metrics["accepted_tokens"] > 0
+
+
+def test_documents_without_a_fitting_passage_are_counted(tmp_path: Path, toy: Any, server: Any):
+    """S3."""
+    short = [{**toy.documents(0, 1)[0], "id": f"short:{n}", "text": "はい。"} for n in range(3)]
+    corpus = toy.corpus("corpus", [*toy.documents(0, 60), *short])
+    made = generate(tmp_path / "out", BOTH.model_copy(update={"tasks": (CHAIN,)}), corpus, run=running(server))
+    lengths = {"min_chars": CHAIN.min_chars, "max_chars": CHAIN.max_chars, "seed": 0}
+    without = [one for one in Library(corpus).documents() if passage_of(one, **lengths) is None]
+    assert made.manifest.metrics["no_passage.rephrase"] == len(without) >= len(short)
+
+
+def test_a_served_teacher_s_revision_names_its_replies(tmp_path: Path, corpus: Any, server: Any):
+    """S4."""
+    task = CHAIN.model_copy(update={"judge": None})
+    for revision in ("1", "2"):
+        config = GenerateConfig(tasks=(task,), teacher=f"writer@{revision}")
+        run = GenerateRun(engine=server.engine("writer", revision=revision), store=str(tmp_path / "store"))
+        made = generate(tmp_path / revision, config, corpus, run=run)
+        assert {item.teacher for item in read_items(made)} == {f"writer@{revision}"}
+        assert made.manifest.metrics.get("teacher.cached", 0) == 0
+    with pytest.raises(BunbukuError, match=r"'writer@2', and the engine of the run settings serves 'writer'"):
+        generate(tmp_path / "other", config, corpus, run=running(server))
 
 
 def test_changing_one_step_asks_only_that_step_again(tmp_path: Path, corpus: Any, server: Any):

@@ -2,6 +2,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from bunbuku_contracts import Artifact, ArtifactError, BunbukuError, Corpus
 from bunbuku_synth import GenerateConfig, generate, read_items
@@ -26,6 +27,14 @@ CONTRASTS = {
     contrast.type: contrast
     for contrast in (TranslateContrast(), ClozeContrast(), MultipleChoiceContrast(), ArithmeticContrast())
 }
+
+
+def test_items_that_ask_what_another_asks_are_in_dropped(tmp_path: Path, corpus):
+    """S3."""
+    made = generate(tmp_path / "out", GenerateConfig(tasks=(Arithmetic(count=5), Arithmetic(count=5))), corpus)
+    rows = [row for file in made.files("dropped") for row in pq.read_table(made.path(file)).to_pylist()]
+    assert [row["reason"] for row in rows] == ["duplicate"] * 5
+    assert made.manifest.metrics["rejected.arithmetic.duplicate"] == 5
 
 
 def test_every_task_makes_what_was_asked_and_no_question_twice(make):

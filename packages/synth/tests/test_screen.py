@@ -1,14 +1,19 @@
 """Screening: filters, near-duplicates among everything made so far, and evaluation items planted in other text."""
 
+import io
+import itertools
 import json
+import math
 import os
 import random
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from bunbuku_contracts import Artifact, BunbukuError, Config, Dialogues, Draft, read_sections, stage
@@ -16,11 +21,14 @@ from bunbuku_synth import ScreenConfig, read_items, screen
 from bunbuku_synth.exams import Decontamination, Evidence, Exam, ExamItem, read_exams
 from bunbuku_synth.filters import Length, Meta, MixedLanguages, Refusal, Repetitive, TooLittleJapanese
 from bunbuku_synth.item import Item, Turn, dialogue, write_items
+from bunbuku_synth.language import normalized
 from bunbuku_synth.near import NearDuplicates, Neighbours
+from bunbuku_synth.tasks import Code, Logic, Mathematics
 from hypothesis import given
 from hypothesis import strategies as st
 
-DATA = Path(os.environ.get("BUNBUKU_DATA", "/nonexistent")) / "eval"
+DATA = Path(os.environ.get("BUNBUKU_DATA", "/nonexistent"))
+EVAL = DATA / "eval"
 _NOUNS = [a + b for a in "山川海空森町店駅橋船鳥花雪雨風月星石草木" for b in "道音色声形影跡端裏表先後前口手目足頭心力"]
 _VERBS = ["見つけた", "忘れた", "調べた", "運んだ", "描いた", "直した", "集めた", "比べた", "選んだ", "隠した"]
 
@@ -58,40 +66,90 @@ def exam(draw: random.Random, count: int) -> list[ExamItem]:
     return [ExamItem("exam", n, text) for n, text in enumerate(dict.fromkeys(made))]
 
 
-def recall_and_false_positives(
-    items: Sequence[ExamItem], clean: Sequence[str], draw: random.Random
-) -> tuple[float, float]:
-    ready = Decontamination(items, Evidence())
-    judged = [item for item in items if len(item.text) > 8]
-    found = sum(ready.found(planted(edited(item.text, draw), draw)) is not None for item in judged)
-    return found / len(judged), sum(ready.found(text) is not None for text in clean) / len(clean)
+def wilson(found: int, among: int) -> tuple[float, float]:
+    """95 % interval of a share."""
+    z, share = 1.96, found / among
+    middle, around = share + z * z / (2 * among), z * math.sqrt(share * (1 - share) / among + z * z / (4 * among**2))
+    return (middle - around) / (1 + z * z / among), (middle + around) / (1 + z * z / among)
+
+
+def recall_of(ready: Decontamination, items: Sequence[ExamItem], draw: random.Random) -> float:
+    """Share of items that are found in other text, each once, with the width and punctuation of some letters changed."""
+    return sum(ready.found(planted(edited(item.text, draw), draw)) is not None for item in items) / len(items)
+
+
+def alarms(ready: Decontamination, clean: Sequence[str]) -> float:
+    return sum(ready.found(text) is not None for text in clean) / len(clean)
 
 
 def test_planted_items_are_found_and_clean_texts_pass():
+    """S10."""
     draw = random.Random(5)
     items = exam(draw, 300)
-    clean = [prose(draw, 600) for _ in range(300)]
-    recall, false = recall_and_false_positives(items, clean, draw)
-    assert recall >= 0.95 and false <= 0.01
+    ready = Decontamination(items, Evidence())
+    assert recall_of(ready, items, draw) >= 0.95
+    assert alarms(ready, [prose(draw, 600) for _ in range(300)]) <= 0.01
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="BUNBUKU_DATA names no folder with eval/")
-@pytest.mark.parametrize("what", ["question and choices", "question", "passage question", "passage"])
-def test_real_evaluation_items_are_found_and_clean_passages_pass(what: str):
-    draw = random.Random(7)
-    commonsense = [json.loads(line) for line in (DATA / "jcommonsenseqa-v1.3-valid.jsonl").read_text().splitlines()]
-    paragraphs = [p for a in json.loads((DATA / "jsquad-v1.3-valid.json").read_text())["data"] for p in a["paragraphs"]]
+def _rows(name: str) -> Iterator[dict[str, Any]]:
+    with pa.input_stream(DATA / f"{name}.jsonl.zst", compression="zstd") as stream:
+        yield from (json.loads(line) for line in io.TextIOWrapper(stream, encoding="utf-8", newline="\n"))
+
+
+def _real(draw: random.Random) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Items by kind, and clean texts by kind: passages that no item is of, and dialogues that programs and people wrote."""
+    commonsense = [json.loads(line) for line in (EVAL / "jcommonsenseqa-v1.3-valid.jsonl").read_text().splitlines()]
+    paragraphs = [p for a in json.loads((EVAL / "jsquad-v1.3-valid.json").read_text())["data"] for p in a["paragraphs"]]
     contexts = list(dict.fromkeys(p["context"] for p in paragraphs))
     half = len(contexts) // 2
-    texts = {
+    known = set(contexts[:half])
+    items = {
         "question and choices": ["\n".join([r["question"], *(r[f"choice{n}"] for n in range(5))]) for r in commonsense],
         "question": [r["question"] for r in commonsense],
-        "passage question": [q["question"] for p in paragraphs if p["context"] in contexts[:half] for q in p["qas"]],
+        "question < 13 letters": [r["question"] for r in commonsense if len(normalized(r["question"])) < 13],
+        "question < 6 letters": [r["question"] for r in commonsense if len(normalized(r["question"])) < 6],
+        "passage question": [q["question"] for p in paragraphs if p["context"] in known for q in p["qas"]],
         "passage": contexts[:half],
-    }[what]
-    items = [ExamItem("real", n, text) for n, text in enumerate(draw.sample(sorted(set(texts)), 300))]
-    recall, false = recall_and_false_positives(items, draw.sample(contexts[half + 50 :], 300), draw)
-    assert recall >= 0.95 and false <= 0.01, (recall, false)
+    }
+    documents = [row for row in itertools.islice(_rows("dev_corpus"), 9000) if row["lang"] == "ja"]
+    pages = [row["text"][:600] for row in documents if "kftt" not in row["id"] and len(row["text"]) > 300]
+    families = [Mathematics(count=1), Logic(count=1), Code(count=1)]
+    made = [
+        "\n".join(turn.content for turn in item.messages)
+        for family in families
+        for item in itertools.islice(family.write(None, seed=2, tally=Counter()), 250)  # pyright: ignore[reportArgumentType]
+    ]
+    rows = [row for row in _rows("instructions_ja") if row["source"] != "jcommonsenseqa_train"]
+    told = [f"{row['instruction']}\n{row['output']}" for row in rows]
+    clean = {
+        "passages": [*contexts[half + 50 :], *draw.sample(pages, 1000)],
+        "synthetic dialogues": made,
+        "instructions": draw.sample(told, 1000),
+    }
+    return {kind: sorted(set(texts)) for kind, texts in items.items()}, clean
+
+
+@pytest.mark.skipif(not EVAL.is_dir(), reason="BUNBUKU_DATA names no folder with eval/")
+@pytest.mark.timeout(300)
+def test_real_evaluation_items_are_found_and_clean_texts_pass():
+    """S10: every item of a kind, however short; its recall and the false alarms are told with their intervals."""
+    draw = random.Random(7)
+    kinds, clean = _real(draw)
+    told: list[str] = []
+    for kind, texts in kinds.items():
+        items = [ExamItem("real", n, text) for n, text in enumerate(texts)]
+        ready = Decontamination(items, Evidence())
+        recall, false = recall_of(ready, items, draw), {name: alarms(ready, some) for name, some in clean.items()}
+        low, high = wilson(round(recall * len(items)), len(items))
+        told.append(
+            f"{kind}: {len(items)}, recall {recall:.4f} ({low:.4f} to {high:.4f}), not looked for {ready.too_short}"
+        )
+        told += [
+            f"  {name}: {rate:.4f} of {len(clean[name])} (to {wilson(round(rate * len(clean[name])), len(clean[name]))[1]:.4f})"
+            for name, rate in false.items()
+        ]
+        assert recall >= 0.95 and max(false.values()) <= 0.01, "\n".join(told)
+    sys.stderr.write("\n".join(told) + "\n")
 
 
 def test_wording_that_many_items_share_gives_none_of_them_away():
@@ -100,9 +158,16 @@ def test_wording_that_many_items_share_gives_none_of_them_away():
     assert ready.found("次の質問に日本語で正しく答えてください。今日の天気は？") is None
 
 
-def test_items_too_short_to_look_for_are_counted():
-    ready = Decontamination([ExamItem("e", 0, "犬は？"), ExamItem("e", 1, "日本の首都は？")], Evidence())
+def test_items_of_few_letters_are_found_where_they_stand_alone():
+    """S10."""
+    ready = Decontamination(
+        [ExamItem("e", 0, "犬は？"), ExamItem("e", 1, "日本の首都は？"), ExamItem("e", 2, "？？")], Evidence()
+    )
     assert ready.too_short == 1 and ready.found("では、日本の首都は、東京です。") == "e:1"
+    assert ready.found("答えなさい。\n犬 は ?\nワンと鳴く") == ready.found("「犬は！」") == "e:0"
+    assert ready.found("犬は好きですか。私の犬は白い。") is None
+    both = Decontamination([ExamItem("e", 0, "はい。犬？")], Evidence())
+    assert both.found("そう。はい。犬?いいえ") == "e:0" and both.found("はい。猫。犬？") is None
 
 
 def item(id: str, said: str, asked: str = "教えてください。", language: str = "ja") -> Item:

@@ -67,6 +67,8 @@ class Account:
     budget: Budget = field(default_factory=Budget)
     label: str = "run"
     """Names the run where its spending is kept."""
+    accepted_tokens: int = 0
+    """Written tokens that are part of what the run keeps, as far as it knows yet."""
     _prices: dict[str, Price] = field(default_factory=dict[str, Price])
     _spent: dict[str, Spending] = field(default_factory=dict[str, Spending])
 

@@ -50,6 +50,9 @@ class OpenAIEngine(RunSettings):
     """Up to and including `/v1`, for example `http://127.0.0.1:8000/v1`."""
     served_model: str
     """The model's name at that server."""
+    revision: str = ""
+    """Of what the server serves under that name, where it has one: answers are kept and named by `served_model@revision`, so that
+    those of other weights are asked for anew."""
     concurrency: PositiveInt = 16
     """Requests under way at once."""
     timeout_seconds: PositiveFloat = 300.0
@@ -62,6 +65,15 @@ class OpenAIEngine(RunSettings):
     """Hold replies to a schema by `response_format` where one is asked for. For servers that do not know it: false."""
     api_key_variable: str = "OPENAI_API_KEY"
     """Environment variable that holds the key. Servers that ask for none get along without it."""
+
+    @property
+    def model(self) -> str:
+        """What its answers are named by.
+
+        >>> OpenAIEngine(base_url="http://x/v1", served_model="writer", revision="3f2a").model
+        'writer@3f2a'
+        """
+        return f"{self.served_model}@{self.revision}" if self.revision else self.served_model
 
 
 AnyEngine = Annotated[TransformersEngine | VllmEngine | OpenAIEngine, Field(discriminator="type")]

@@ -247,7 +247,7 @@ def open_model(
     backend = _backend(engine, weights)
     try:
         digest = _digest(weights) if weights else None
-        name = engine.served_model if isinstance(engine, OpenAIEngine) else str(weights and weights.name)
+        name = engine.model if isinstance(engine, OpenAIEngine) else str(weights and weights.name)
         rows = Cache(cache) if cache else None
     except BaseException:
         backend.close()

@@ -37,8 +37,11 @@ def note(meters: Mapping[str, Meter], account: Account) -> str:
 def spent(account: Account) -> str:
     """What was spent, and of how much.
 
-    >>> spent(Account())
-    'spent 0, 0 requests'
+    >>> spent(Account()), spent(Account(accepted_tokens=2000))
+    ('spent 0, 0 requests', 'spent 0, 0 requests, 2,000 tokens accepted at 0 a million')
     """
-    most = account.budget.max_cost
-    return f"spent {account.cost:,.4g}{f' of {most:,.4g}' if most else ''}, {account.total.requests:,} requests"
+    most, accepted = account.budget.max_cost, account.accepted_tokens
+    said = f"spent {account.cost:,.4g}{f' of {most:,.4g}' if most else ''}, {account.total.requests:,} requests"
+    if not accepted:
+        return said
+    return f"{said}, {accepted:,} tokens accepted at {account.cost / accepted * 1e6:,.4g} a million"

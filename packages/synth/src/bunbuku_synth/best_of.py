@@ -6,7 +6,7 @@ metrics, and so is how often its reply names both, or neither: such a reply is n
 
 import itertools
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, NamedTuple
@@ -96,10 +96,11 @@ def compare(items: Sequence[Item], config: BestOf, faculty: Faculty, *, seed: in
         for one, other in itertools.combinations(range(len(some)), 2)
     ]
     wins = _winners(asked, candidates, matches, config, faculty, found.counts)
+    by_question: defaultdict[int, dict[tuple[int, int], int]] = defaultdict(dict)
+    for match, winner in wins.items():
+        by_question[match.question][match.one, match.other] = winner
     for question, item in enumerate(asked):
-        pair = _extremes(
-            len(candidates[question]), {(m.one, m.other): w for m, w in wins.items() if m.question == question}
-        )
+        pair = _extremes(len(candidates[question]), by_question[question])
         if pair is None:
             found.counts["best_of.no_clear_pair"] += 1
             continue

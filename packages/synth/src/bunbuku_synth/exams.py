@@ -1,11 +1,12 @@
 """Evaluation sets that nothing made here may give away, and whether a text does.
 
 Texts are compared as letters: NFKC, lower case, without spaces and punctuation. An item of fewer than `ngram` letters must stand in
-the text as a whole. Of a longer one, the share of its letters counts that are in n-grams which the text has, too: one n-gram in
+the text as a whole; one of fewer than `least_letters`, which would be found inside anything, as a sentence by itself. Of a longer one, the share of its letters counts that are in n-grams which the text has, too: one n-gram in
 common is an idiom, half the item is the item. Wording that many items share is no evidence for any of them.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from bunbuku_contracts import BunbukuError, Config
 from pydantic import Field, PositiveInt
 
 from bunbuku_synth.language import normalized
+
+_SENTENCE_END = re.compile(r"[。．.！!？?\n「」『』]+")
 
 
 class Exam(Config):
@@ -36,7 +39,7 @@ class Evidence(Config):
     coverage: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of a long item that must be in the text."""
     least_letters: PositiveInt = 6
-    """Shorter items would be found anywhere: they are not looked for, and counted."""
+    """Shorter items are found only where they are a whole sentence, or as many sentences as they are themselves."""
     shared_by: PositiveInt = 20
     """N-grams of more items than so many are the set's own wording."""
 
@@ -61,15 +64,20 @@ class Decontamination:
     def __init__(self, items: Iterable[ExamItem], evidence: Evidence) -> None:
         self._evidence = evidence
         self._whole: dict[int, dict[str, str]] = {}
+        self._alone: dict[tuple[str, ...], str] = {}
         self._long: list[tuple[str, int]] = []
         self._grams: dict[str, list[tuple[int, int]]] = {}
         self.too_short = 0
-        """Items that cannot be looked for."""
+        """Items that cannot be looked for: without letters, or without wording of their own."""
+        items = list(items)
         letters = {item.name: normalized(item.text) for item in items}
         common = self._common(letters.values())
-        for name, text in letters.items():
-            if len(text) < evidence.least_letters:
+        for item in items:
+            name, text = item.name, letters[item.name]
+            if not text:
                 self.too_short += 1
+            elif len(text) < evidence.least_letters:
+                self._alone.setdefault(_sentences(item.text), name)
             elif len(text) < evidence.ngram:
                 self._whole.setdefault(len(text), {}).setdefault(text, name)
             else:
@@ -77,6 +85,8 @@ class Decontamination:
 
     def found(self, text: str) -> str | None:
         """The name of an item that a text gives away."""
+        if name := self._found_alone(text):
+            return name
         letters = normalized(text)
         for length, items in self._whole.items():
             for at in range(len(letters) - length + 1):
@@ -91,6 +101,16 @@ class Decontamination:
             name, length = self._long[item]
             if _covered(places[item], n) >= self._evidence.coverage * length:
                 return name
+        return None
+
+    def _found_alone(self, text: str) -> str | None:
+        if not self._alone:
+            return None
+        said = _sentences(text)
+        for length in sorted({len(item) for item in self._alone}):
+            for at in range(len(said) - length + 1):
+                if name := self._alone.get(said[at : at + length]):
+                    return name
         return None
 
     def _common(self, texts: Iterable[str]) -> frozenset[str]:
@@ -156,6 +176,15 @@ def _text(row: Mapping[str, Any], field: str, path: Path) -> str:
             f"{path} has no text in {field!r}; its fields are {', '.join(sorted(row))}", hint="correct `fields`"
         )
     return value
+
+
+def _sentences(text: str) -> tuple[str, ...]:
+    r"""The letters of each sentence, line and quotation.
+
+    >>> _sentences("「国は？」と聞く。\n国です")
+    ('国は', 'と聞く', '国です')
+    """
+    return tuple(letters for part in _SENTENCE_END.split(text) if (letters := normalized(part)))
 
 
 def _covered(places: Iterable[int], n: int) -> int:

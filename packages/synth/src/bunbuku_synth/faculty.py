@@ -79,10 +79,10 @@ class Candidates:
             return f"{name}@{digest[:16]}" if name else digest
         if not isinstance(engine, OpenAIEngine) or name is None:
             raise _nobody(teacher)
-        if engine.served_model != name:
+        if engine.model != name:
             raise BunbukuError(
-                f"the config's {teacher} is {name!r}, and the engine of the run settings serves {engine.served_model!r}",
-                hint="name the same model in both",
+                f"the config's {teacher} is {name!r}, and the engine of the run settings serves {engine.model!r}",
+                hint="name the same model in both, with its revision after an @ if the engine has one",
             )
         return name
 

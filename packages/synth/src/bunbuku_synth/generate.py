@@ -26,8 +26,9 @@ class GenerateConfig(Config):
     """What to make."""
 
     tasks: Annotated[tuple[AnyTask, ...], Field(min_length=1)]
-    """Of type `translate`, `cloze`, `multiple_choice`, `arithmetic`, `rewrite`, `question_answer`; each has a `count` and
-    fields of its own. Of two items that ask the same, the earlier task's is kept, and a rule task's before a teacher's."""
+    """Of type `translate`, `cloze`, `multiple_choice`, `arithmetic`, `entailment`, `extraction`, `classification`, `mathematics`,
+    `logic`, `code`; asked of a teacher `rewrite`, `question_answer`; in steps `rephrase`, `instruct`, `solve`, `textbook`, `debate`,
+    `facts`. Each has a `count` and fields of its own. Of two items that ask the same, the earlier task's is kept, and a rule task's before a teacher's."""
     seed: int = 0
     """Another seed draws other sources, other templates and other choices."""
     teacher: str | None = None
@@ -60,15 +61,10 @@ class Made:
 
     def add(self, task: Task, candidates: Iterable[Item], tally: Counter[str]) -> None:
         """Take in what a task wants of its candidates, and count what became of the rest."""
-        items = select(
-            candidates,
-            task.count,
-            seen=self.seen,
-            tally=tally,
-            spread=task.spreads,
-            asks_again=task.asks_again,
-        )
+        items, dropped = select(candidates, task.count, seen=self.seen, spread=task.spreads, asks_again=task.asks_again)
         self.items += items
+        self.dropped += dropped
+        tally.update(entry.reason for entry in dropped)
         self.count(f"items.{task.type}", len(items))
         self.count(f"missing.{task.type}", task.count - len(items))
         for reason, count in sorted(tally.items()):
@@ -113,7 +109,6 @@ class Made:
         before = len(self.items)
         self.add(task, outcome.items, tally)
         taken = {item.id for item in self.items[before:]}
-        self.dropped += [Dropped(item, "duplicate") for item in outcome.items if item.id not in taken]
         kept = sum(outcome.tokens[id] for id in taken)
         self.count(f"accepted_tokens.{task.type}", kept)
         self.count("accepted_tokens", kept)
@@ -137,13 +132,14 @@ def generate(
     *,
     run: GenerateRun = IN_PROCESS,
 ) -> Dialogues:
-    """Make dialogues of a corpus part: translation, cloze, multiple choice, arithmetic, and what a teacher writes.
+    """Make dialogues of a corpus part: ten kinds that are right by construction, and eight that teachers write.
 
-    Rule tasks need no model, and their answers are right by how the items are built. Teacher tasks ask a model: a
+    Rule tasks need no model, and their answers are right by how the items are built. The others ask a model: a
     checkpoint (--teacher), a folder or GGUF file (--teacher-file), or a server (an `openai` engine in --run). Pairs of
     sentences (--parallel DIR#parallel) are used only where their block is a document of the corpus part, so the same
     command over the test part makes evaluation items that no training item gives away. Every item says which source,
-    template, generator and seed it came from; replies that were turned down are in part `dropped`, with the reason.
+    template, generator and seed it came from; what was turned down is in part `dropped`, with the reason: replies that do not hold, and
+    items that ask what another one asks.
     """
     library = Library(corpus, parallel, coverage)
     made = Made()
@@ -159,6 +155,9 @@ def generate(
                 made.add(task, task.write(library, seed=config.seed, tally=tally), tally)
         for task in config.tasks:
             _teach(task, library, faculty, made, seed=config.seed)
+            faculty.account.accepted_tokens = int(made.metrics.get("accepted_tokens", 0))
+        for name, count in sorted(library.unfit.items()):
+            made.count(f"no_passage.{name}", count)
         if accepted := made.metrics.get("accepted_tokens"):
             made.metrics["cost.per_million_accepted_tokens"] = faculty.account.cost / accepted * 1e6
     return _write(draft, config, made)

@@ -39,7 +39,7 @@ class _Screened:
     """By task and reason."""
 
 
-@stage("synth.screen")
+@stage("synth.screen", revision=2)
 def screen(
     draft: Draft,
     config: ScreenConfig,
@@ -51,7 +51,7 @@ def screen(
 
     Near-duplicates are looked for among the items themselves and in everything that was made before (--earlier NAME=DIR): what
     came first stays, within one artifact the item with the smaller id. Evaluation sets (--exams NAME=FILE) are looked for in all
-    turns: items of fewer than 13 letters as a whole, longer ones by how much of them is there. What goes is in the part
+    turns: items of fewer than 13 letters as a whole, of fewer than 6 as a sentence by itself, longer ones by how much of them is there. What goes is in the part
     `dropped`, with the first reason that was found.
     """
     exam = Decontamination(read_exams(config.exams, exams or {}), config.evidence)

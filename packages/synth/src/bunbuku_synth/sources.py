@@ -4,8 +4,9 @@ A `Library` reads both as streams, so that its size does not matter. Of the pair
 document of the given corpus part: a library over the training documents cannot give away a test sentence.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -78,6 +79,8 @@ class Library:
     parallel: Artifact[Corpus] | None = None
     coverage: Artifact[Report] | None = None
     """What `corpus coverage` found: which facts are said how often."""
+    unfit: Counter[str] = field(default_factory=Counter[str], compare=False)
+    """Documents in which a task found no passage, by task."""
 
     def facts(self) -> Iterator[Fact]:
         """The facts of the coverage audit.
@@ -101,6 +104,29 @@ class Library:
         for id, text, written, licence in _rows(self.corpus, "id", "text", "language", "licence"):
             if language is None or written == language:
                 yield Document(id, text, written, licence)
+
+    def passages(
+        self,
+        languages: Collection[str],
+        *,
+        task: str,
+        min_chars: int,
+        max_chars: int,
+        max_sentences: int | None = None,
+        seed: int,
+    ) -> Iterator[tuple[Document, Passage]]:
+        """A passage of every document that has one that fits; the others are counted under the task's name."""
+        self.unfit[task] = 0
+        for document in self.documents():
+            if document.language not in languages:
+                continue
+            passage = passage_of(
+                document, min_chars=min_chars, max_chars=max_chars, max_sentences=max_sentences, seed=seed
+            )
+            if passage:
+                yield document, passage
+            else:
+                self.unfit[task] += 1
 
     def pairs(self) -> Iterator[Pair]:
         """Every pair whose block is a document of the corpus part.

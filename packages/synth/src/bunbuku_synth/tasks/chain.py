@@ -114,8 +114,8 @@ class Work:
     teachers: dict[str, str] = field(default_factory=dict[str, str])
     """By step."""
     repairs: list[str] = field(default_factory=list[str])
-    completion_tokens: int = 0
-    """What its replies took, whoever paid for them."""
+    completion_tokens: dict[str, int] = field(default_factory=dict[str, int])
+    """What its replies took, by step, whoever paid for them."""
     reason: str | None = None
     last: tuple[Turn, ...] = ()
     """The last thing that was asked, and the reply as it came."""
@@ -161,6 +161,10 @@ class ChainTask(Task, ABC):
         except CycleError as error:
             raise ValueError(f"the steps {' → '.join(error.args[1])} wait for each other") from error
 
+    def keeps(self, step: str, work: Work) -> bool:
+        """Whether a step's reply is in the finished item, so that its tokens count as accepted."""
+        return True
+
     def after(self, step: Step) -> frozenset[str]:
         """Names that a step needs."""
         return step.variables
@@ -194,7 +198,7 @@ class Outcome:
     tally: Counter[str] = field(default_factory=Counter[str])
     """Reasons and repairs, and tokens, by dotted names."""
     tokens: dict[str, int] = field(default_factory=dict[str, int])
-    """Completion tokens behind each item, by its id."""
+    """Completion tokens of the replies that are in each item, by its id."""
 
 
 def run_chain(task: ChainTask, starts: Iterable[Start], faculty: Faculty, *, seed: int) -> Outcome:
@@ -233,7 +237,7 @@ def _take(task: ChainTask, step: Step, work: Work, answer: Answer | Failure) -> 
     if isinstance(answer, Failure):
         work.reason = f"failed_{answer.reason}"
         return
-    work.completion_tokens += answer.completion_tokens
+    work.completion_tokens[step.name] = answer.completion_tokens
     work.last = (work.last[-1], Turn("assistant", answer.text))
     reading = task.read(step, work, answer.text, cut_off=answer.finish == "length")
     work.words |= reading.words
@@ -248,10 +252,11 @@ def _settle(task: ChainTask, work: Work, outcome: Outcome, *, seed: int) -> None
         outcome.tally[f"repaired.{name}"] += 1
     messages = finished.messages if finished.reason is None else work.last
     item = _item(task, work, key, finished, messages)
-    outcome.tally["completion_tokens"] += work.completion_tokens
+    outcome.tally["completion_tokens"] += sum(work.completion_tokens.values())
     if finished.reason is None:
         outcome.items.append(item)
-        outcome.tokens[item.id] = work.completion_tokens
+        kept = (tokens for step, tokens in work.completion_tokens.items() if task.keeps(step, work))
+        outcome.tokens[item.id] = sum(kept)
     else:
         outcome.tally[f"rejected.{finished.reason}"] += 1
         outcome.dropped.append(Dropped(item, finished.reason))

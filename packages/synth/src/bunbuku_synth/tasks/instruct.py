@@ -16,7 +16,7 @@ from bunbuku_synth.item import Turn
 from bunbuku_synth.keys import draw, pick
 from bunbuku_synth.language import sentences
 from bunbuku_synth.replies import flaw, repair
-from bunbuku_synth.sources import Library, Passage, passage_of
+from bunbuku_synth.sources import Library, Passage
 from bunbuku_synth.tasks.arithmetic import LICENCE
 from bunbuku_synth.tasks.chain import Finished, Reading, Start, Step, Wording, Work, cells
 from bunbuku_synth.tasks.judging import SCALE, JudgedTask
@@ -227,10 +227,8 @@ class Instruct(JudgedTask):
         return Start(name, words | known, source, licence)
 
     def _passages(self, library: Library, seed: int) -> Iterable[Passage]:
-        for document in library.documents("ja"):
-            passage = passage_of(document, min_chars=self.min_chars, max_chars=self.max_chars, seed=seed)
-            if passage:
-                yield passage
+        found = library.passages({"ja"}, task=self.type, min_chars=self.min_chars, max_chars=self.max_chars, seed=seed)
+        return (passage for _, passage in found)
 
     def turns(self, wording: Wording, work: Work) -> tuple[Turn, ...]:
         """Whoever answers sees the talk as a chat, not as a text."""

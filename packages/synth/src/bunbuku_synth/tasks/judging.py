@@ -69,6 +69,9 @@ class JudgedTask(ChainTask, ABC):
             reply_schema=schema_of(Mark),
         )
 
+    def keeps(self, step: str, work: Work) -> bool:
+        return step != JUDGE
+
     def read(self, step: Step, work: Work, text: str, *, cut_off: bool) -> Reading:
         if step.name != JUDGE or self.judge is None:
             return self.read_own(step, work, text, cut_off=cut_off)

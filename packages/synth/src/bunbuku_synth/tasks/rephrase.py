@@ -13,7 +13,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from bunbuku_synth.item import dialogue
 from bunbuku_synth.language import content, normalized
 from bunbuku_synth.replies import flaw, new_numbers, repair
-from bunbuku_synth.sources import Language, Library, passage_of
+from bunbuku_synth.sources import Language, Library
 from bunbuku_synth.tasks.chain import Finished, Reading, Start, Step, Wording, Work, draw_starts
 from bunbuku_synth.tasks.judging import SCALE, JudgedTask
 from bunbuku_synth.tasks.teaching import TeacherSampling
@@ -162,14 +162,16 @@ class Rephrase(JudgedTask):
         return Finished(dialogue(style.render_user(**words), style.render_assistant(**words)), style.into)
 
     def _passages(self, library: Library, seed: int) -> Iterable[Start]:
-        languages = {style.of for style in self.used}
-        for document in library.documents():
-            if document.language not in languages:
-                continue
-            passage = passage_of(document, min_chars=self.min_chars, max_chars=self.max_chars, seed=seed)
-            if passage:
-                words = {"passage": passage.text, "language": document.language}
-                yield Start(passage.source, words, passage.source, passage.licence)
+        found = library.passages(
+            {style.of for style in self.used},
+            task=self.type,
+            min_chars=self.min_chars,
+            max_chars=self.max_chars,
+            seed=seed,
+        )
+        for document, passage in found:
+            words = {"passage": passage.text, "language": document.language}
+            yield Start(passage.source, words, passage.source, passage.licence)
 
     def _style(self, work: Work) -> Style:
         return next(style for style in self.used if style.id == work.wordings["written"].id)

@@ -105,6 +105,9 @@ class Solve(ChainTask):
         """Once one is right, no more are asked for; to agree, all are."""
         return self.problems == "posed" or "kept" not in work.words
 
+    def keeps(self, step: str, work: Work) -> bool:
+        return step in ("pose", work.words.get("kept_by"))
+
     def read(self, step: Step, work: Work, text: str, *, cut_off: bool) -> Reading:
         if step.name == "pose":
             repaired = repair(text, "ja", cut_off=cut_off)
@@ -118,7 +121,7 @@ class Solve(ChainTask):
             if self.problems == "posed":
                 return Reading({step.name: said, f"{step.name}.answer": answer})
             right = bool(answer) and same_answer(work.words["right"], answer)
-        return Reading({step.name: said, **({"kept": said} if right else {})})
+        return Reading({step.name: said, **({"kept": said, "kept_by": step.name} if right else {})})
 
     def _runs(self, work: Work, said: str) -> bool:
         blocks = _BLOCK.findall(said)
@@ -133,7 +136,8 @@ class Solve(ChainTask):
             agreed = _largest_agreement(answers)
             if len(agreed) < self.agree:
                 return Finished((), reason="no_agreement")
-            words["kept"] = words[f"solve{agreed[0]}"]
+            words["kept_by"] = f"solve{agreed[0]}"
+            words["kept"] = words[words["kept_by"]]
         if "kept" not in words:
             return Finished((), reason="none_right")
         reason = None if self.problems == "code" else flaw(words["kept"], "ja")

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from bunbuku_contracts import Config
 from pydantic import PositiveInt
 
-from bunbuku_synth.item import Item
+from bunbuku_synth.item import Dropped, Item
 from bunbuku_synth.keys import Key, key_of, pick
 from bunbuku_synth.language import normalized
 from bunbuku_synth.sources import Library
@@ -83,26 +83,26 @@ def select(
     count: int,
     *,
     seen: set[str],
-    tally: Counter[str],
     spread: bool = True,
     asks_again: bool = False,
-) -> list[Item]:
-    """The first `count` candidates whose question was not seen before, in the order of their ids.
+) -> tuple[list[Item], list[Dropped]]:
+    """The first `count` candidates whose question was not seen before, in the order of their ids; and those that were turned down.
 
     Where they have choices and `spread` is wanted, the right ones are spread evenly: between two places the counts differ
     by one at most.
     """
     taken: list[Item] = []
+    dropped: list[Dropped] = []
     places = Places(count)
     for item in candidates:
         if len(taken) == count:
             break
         question = "\n".join(normalized(turn.content) for turn in (item.messages if asks_again else item.prompt))
         if question in seen:
-            tally["duplicate"] += 1
+            dropped.append(Dropped(item, "duplicate"))
         elif spread and item.choices and item.answer is not None and not places.take(item.answer, len(item.choices)):
-            tally["place_is_full"] += 1
+            dropped.append(Dropped(item, "place_is_full"))
         else:
             seen.add(question)
             taken.append(item)
-    return sorted(taken, key=lambda item: item.id)
+    return sorted(taken, key=lambda item: item.id), dropped

@@ -16,7 +16,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from bunbuku_synth.item import Dropped, Item, Turn, dialogue
 from bunbuku_synth.keys import Key, draw, key_of
 from bunbuku_synth.language import content
-from bunbuku_synth.sources import Language, Library, Passage, passage_of
+from bunbuku_synth.sources import Language, Library, Passage
 from bunbuku_synth.tasks.task import Task, choose
 from bunbuku_synth.templates import Template, render, variables_of
 
@@ -153,16 +153,15 @@ class TeacherTask(Task, ABC):
         return Dropped(raw, written.reason), written.repairs
 
     def _passages(self, library: Library, seed: int) -> Iterator[Passage]:
-        for document in library.documents(self.language):
-            passage = passage_of(
-                document,
-                min_chars=self.min_chars,
-                max_chars=self.max_chars,
-                max_sentences=self.max_sentences,
-                seed=seed,
-            )
-            if passage:
-                yield passage
+        found = library.passages(
+            {self.language},
+            task=self.type,
+            min_chars=self.min_chars,
+            max_chars=self.max_chars,
+            max_sentences=self.max_sentences,
+            seed=seed,
+        )
+        return (passage for _, passage in found)
 
     def _item(self, asked: Asked, messages: tuple[Turn, ...], teacher: str) -> Item:
         return Item(
