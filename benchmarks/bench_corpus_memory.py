@@ -1,6 +1,6 @@
-"""Memory of the corpus package's stages as their input grows: `gather`, `clean`, `annotate`, with and without words, `extract`.
+"""Memory of the corpus package's stages as their input grows; that of `dedup` is in `bench_dedup`.
 
-    python benchmarks/bench_corpus_memory.py DATA --out DIR [--sizes 1 4 16] [--stages clean …]
+    python benchmarks/bench_corpus_memory.py DATA --out DIR [--sizes 1 4 16] [--documents 5000] [--stages clean …]
 
 DATA holds `dev_corpus.jsonl.zst` and `html_samples.jsonl.zst`. A size is so many times 5,000 documents of about 1,000 characters,
 put together from random sentences of the Japanese documents, so that no document is there twice; or one WARC archive of so many
@@ -20,16 +20,44 @@ import time
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
 DOCUMENTS, CHARS, PAGES = 5000, 1000, 1000
+
+
+class Given(NamedTuple):
+    """What a stage is given; files of the folder of its size are named by their names in it."""
+
+    stage: str
+    roles: dict[str, str]
+    options: tuple[str, ...] = ()
+    needs: str | None = None
+    """Which other must have run."""
+
+
+ON_RAW = {"corpus": "raw"}
+SMALL = ("topics=8", "dimensions=16", "slot_bits=14")
 STAGES = {
-    "gather": ("gather", "source", "texts.jsonl", ()),
-    "clean": ("clean", "corpus", "raw", ("--set", 'preset="web"')),
-    "annotate": ("annotate", "corpus", "raw", ()),
-    "annotate with words": ("annotate", "corpus", "raw", ("--set", 'presets=["web", "fineweb2-ja"]')),
-    "extract": ("extract", "source", "pages.warc.gz", ()),
+    "gather": Given("gather", {"source": "texts.jsonl"}),
+    "clean": Given("clean", ON_RAW, ('preset="web"',)),
+    "annotate": Given("annotate", ON_RAW),
+    "annotate with words": Given("annotate", ON_RAW, ('presets=["web", "fineweb2-ja"]',)),
+    "extract": Given("extract", {"source": "pages.warc.gz"}),
+    "decide": Given("decide", {"corpus": "annotate"}, ('preset="web"',), "annotate"),
+    "explain": Given("explain", {"corpus": "annotate"}, ('preset="web"',), "annotate"),
+    "thin": Given("thin", ON_RAW),
+    "split": Given("split", ON_RAW, ("validation=0.01", "test=0.01")),
+    "mix": Given("mix", {"corpora": "web=raw"}),
+    "learn": Given("learn", {"labels": "labels.jsonl"}),
+    "classify": Given("classify", {**ON_RAW, "classifier": "learn"}, (), "learn"),
+    "topics": Given("topics", ON_RAW, SMALL),
+    "coverage": Given("coverage", {**ON_RAW, "facts": "facts.jsonl"}),
+    "contamination": Given("contamination", {**ON_RAW, "items": "items.jsonl"}),
+    "decontaminate": Given("decontaminate", {**ON_RAW, "findings": "contamination"}, (), "contamination"),
+    "balance": Given("balance", ON_RAW),
+    "map": Given("map", {"corpora": "web=raw"}),
 }
 
 
@@ -38,17 +66,21 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--documents", type=int, default=DOCUMENTS, help="documents of the size 1")
     parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
     given = parser.parse_args()
     sentences = list(read_sentences(given.data / "dev_corpus.jsonl.zst"))
     for size in given.sizes:
         folder = given.out / f"{size}x"
         folder.mkdir(parents=True, exist_ok=True)
-        write_documents(folder / "texts.jsonl", sentences, size)
-        write_pages(folder / "pages.warc.gz", given.data / "html_samples.jsonl.zst", size)
-        if "gather" not in given.stages:
-            run(folder, "gather")
-        for name in given.stages:
+        write_documents(folder / "texts.jsonl", sentences, size * given.documents)
+        if "extract" in given.stages:
+            write_pages(folder / "pages.warc.gz", given.data / "html_samples.jsonl.zst", size)
+        write_questions(folder, sentences)
+        wanted = dict.fromkeys(
+            ["gather", *(need for name in given.stages if (need := STAGES[name].needs)), *given.stages]
+        )
+        for name in wanted:
             seconds, peak = run(folder, name)
             sys.stdout.write(f"{name:20} {size:3}x {peak / 2**20:7.0f} MiB {seconds:7.1f} s\n")
             sys.stdout.flush()
@@ -67,15 +99,32 @@ def read_sentences(path: Path) -> Iterator[str]:
                 yield from (f"{sentence}。" for sentence in line.split("。") if 10 <= len(sentence) <= 120)
 
 
-def write_documents(path: Path, sentences: list[str], size: int) -> None:
-    chance = random.Random(size)
+def write_documents(path: Path, sentences: list[str], count: int) -> None:
+    chance = random.Random(count)
     with path.open("w", encoding="utf-8") as file:
-        for n in range(size * DOCUMENTS):
+        for n in range(count):
             text, end = "", chance.randint(CHARS // 2, CHARS * 3 // 2)
             while len(text) < end:
                 text += chance.choice(sentences) + ("\n" if chance.random() < 0.2 else "")
             row = {"id": f"d{n}", "text": text, "url": f"https://example.jp/{n}", "language": "ja"}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def write_questions(folder: Path, sentences: list[str]) -> None:
+    """Facts and items that are in many documents, and labels to learn from: as many at every size."""
+    chance = random.Random(0)
+    some = chance.sample(sentences, 400)
+    rows: dict[str, list[dict[str, object]]] = {
+        "facts.jsonl": [{"subject": one[2:6], "object": one[-6:-1]} for one in some[:200]],
+        "items.jsonl": [{"id": n, "question": one} for n, one in enumerate(some)],
+        "labels.jsonl": [
+            {"text": "".join(chance.choices(sentences, k=8)) + "今だけ送料無料！" * (n % 2 * 5), "label": str(n % 2)}
+            for n in range(400)
+        ],
+    }
+    for name, some_rows in rows.items():
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in some_rows)
+        (folder / name).write_text("".join(lines), encoding="utf-8")
 
 
 def write_pages(path: Path, samples: Path, size: int) -> None:
@@ -92,10 +141,14 @@ def write_pages(path: Path, samples: Path, size: int) -> None:
 
 def run(folder: Path, name: str) -> tuple[float, int]:
     """Seconds, and bytes at most."""
-    stage, role, source, more = STAGES[name]
+    given = STAGES[name]
     out = folder / ("raw" if name == "gather" else name.replace(" ", "-"))
     program = "import sys; from bunbuku_corpus.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", program, stage, *more, f"--{role}", str(folder / source), "--out", str(out)]
+    command = [sys.executable, "-c", program, given.stage, "--out", str(out)]
+    command += [word for option in given.options for word in ("--set", option)]
+    for role, value in given.roles.items():
+        before, named, file = value.rpartition("=")
+        command += [f"--{role}", f"{before}{named}{folder / file}"]
     begun = time.monotonic()
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
         _, status, used = os.wait4(process.pid, 0)

@@ -222,6 +222,20 @@ def test_an_index_of_other_settings_is_refused(tmp_path: Path):
         dedup(tmp_path / "later", config, corpus_of(tmp_path / "b", [prose(2)]), {"earlier": earlier})
 
 
+@pytest.mark.parametrize("rows", [0, 3])
+def test_an_index_with_fewer_documents_than_its_manifest_says_is_refused(tmp_path: Path, rows: int):
+    """It would find too few duplicates, or none, and say nothing of it."""
+    first = {f"a{n}": prose(n) for n in range(5)}
+    earlier = dedup(tmp_path / "earlier", DedupConfig(index=True), corpus_of(tmp_path / "a", first))
+    path = earlier.path(earlier.files("index")[0])
+    path.chmod(0o644)
+    pq.write_table(pq.read_table(path).slice(0, rows), path)
+    corpus = corpus_of(tmp_path / "b", {"b": prose(4)})
+    with pytest.raises(ArtifactError, match=f"has {rows} documents, where its manifest says 5 and the corpus has 5"):
+        dedup(tmp_path / "later", DedupConfig(), corpus, {"earlier": earlier})
+    assert not (tmp_path / "later").exists()
+
+
 def test_an_index_of_exact_copies_alone_is_refused():
     with pytest.raises(ValidationError, match="`index` holds what near-duplicates are found by"):
         DedupConfig(index=True, exact_only=True)

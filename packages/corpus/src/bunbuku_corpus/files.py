@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from io import BufferedReader, FileIO, RawIOBase
 from pathlib import Path
 from typing import Any
@@ -56,25 +57,45 @@ def open_stream(path: Path) -> "Generator[BufferedReader[Any]]":
                 yield stream
         else:
             # pyarrow and not zstandard, whose reader takes a file that was cut off for a whole one.
-            with pa.input_stream(str(path), compression=_COMPRESSION.get(path.suffix)) as opened:
-                yield BufferedReader(_InSmallSteps(opened), _BUFFER)
+            with BufferedReader(_InSmallSteps(path, _COMPRESSION.get(path.suffix)), _BUFFER) as stream:
+                yield stream
     except (pa.ArrowException, OSError, zlib.error) as error:
         raise BunbukuError(f"{path} cannot be read: {error}", hint="is it whole? Fetch or write it anew") from error
 
 
 class _InSmallSteps(RawIOBase):
-    """Reads a few bytes at a time: when a read fails, all that it would have given is lost."""
+    """Reads a few bytes at a time. Where a read fails, all that it would have given is lost: it is read anew, byte by byte."""
 
-    def __init__(self, stream: pa.NativeFile) -> None:
-        self._stream = stream
+    def __init__(self, path: Path, compression: str | None) -> None:
+        self._open = partial(pa.input_stream, str(path), compression=compression)
+        self._stream: pa.NativeFile = self._open()
+        self._place, self._step = 0, _STEP
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        read = self._stream.read(min(len(buffer), _STEP))
+        try:
+            read = self._stream.read(min(len(buffer), self._step))
+        except (pa.ArrowException, OSError):
+            if self._step == 1:
+                raise
+            self._begin_again()
+            return self.readinto(buffer)
+        self._place += len(read)
         buffer[: len(read)] = read
         return len(read)
+
+    def _begin_again(self) -> None:
+        """Go to the same place, to read single bytes from there on."""
+        self._stream.close()
+        self._stream, self._step = self._open(), 1
+        for begin in range(0, self._place, _STEP):
+            self._stream.read(min(_STEP, self._place - begin))
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
 
 
 class _Gunzip(RawIOBase):

@@ -97,16 +97,29 @@ def _panel(panel: Histogram) -> Iterator[str]:
         middle = (edges[place] + edges[place + 1]) / 2
         colour = MARK if panel.bounds.outside(np.array([middle]))[0] else COLOURS[1]
         tall = max(float(np.sqrt(count)) / highest * (floor - top), 1.0)
-        note = f"{edges[place]:.3g} to {edges[place + 1]:.3g}: {count:,} documents"
+        note = f"{rounded(edges[place])} to {rounded(edges[place + 1])}: {count:,} documents"
         yield _rect(10 + place * width, floor - tall, max(width - 0.8, 0.8), tall, colour, note)
     yield f'<line x1="10" x2="{_PANEL_WIDTH - 10}" y1="{floor}" y2="{floor}" stroke="{INK}"/>'
-    for place in range(0, len(bins) + 1, max(len(bins) // 4, 1)):
-        yield _text(10 + place * width, floor + 14, f"{edges[place]:.3g}", colour=QUIET)
+    for place in np.linspace(0, len(bins), min(len(bins), 4) + 1).round().astype(int).tolist():
+        side = "start" if place == 0 else "end" if place == len(bins) else "middle"
+        yield _text(10 + place * width, floor + 14, rounded(float(edges[place])), anchor=side, colour=QUIET)
     for value in panel.bounds:
         if value is not None:
             x = 10 + float(np.interp(value, edges, np.arange(len(edges)))) * width
             yield f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top - 12}" y2="{floor}" stroke="{INK}" stroke-dasharray="4 3"/>'
-            yield _text(min(max(x, 24), _PANEL_WIDTH - 24), floor + 27, f"{value:g}", bold=True)
+            yield _text(min(max(x, 24), _PANEL_WIDTH - 24), floor + 27, rounded(value), bold=True)
+
+
+def rounded(value: float) -> str:
+    """Three digits that count, without an exponent.
+
+    >>> rounded(86_612.4), rounded(0.03666), rounded(1e6), rounded(0.0)
+    ('86,600', '0.0367', '1,000,000', '0')
+    """
+    if abs(value) < 1000:
+        return f"{value:.3g}"
+    digits = 2 - int(np.log10(abs(value)))
+    return f"{round(value, digits):,.0f}"
 
 
 def _shown(panel: Histogram) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -36,6 +36,12 @@ class Verdict:
     axis: Axis
     judge: str
     labels: tuple[str | None, ...]
+    able: frozenset[str] | None = None
+    """What it can say; anything, if that is not known."""
+
+    def may_say(self, label: str) -> bool:
+        """Whether its silence about a kind means that there is none."""
+        return self.able is None or label in self.able
 
 
 class Share(NamedTuple):
@@ -49,15 +55,18 @@ class Share(NamedTuple):
     chars_interval: Interval
 
 
-def shares(verdict: Verdict, documents: Sequence[Judged], *, seed: int) -> list[Share]:
-    """Every kind's share of the documents that were judged, the largest first.
+def shares(verdict: Verdict, documents: Sequence[Judged], *, seed: int, asked: Sequence[str] = ()) -> list[Share]:
+    """Every kind's share of the documents that were judged, the largest first; before them those that are `asked` for.
 
+    Those are there also when not one document is of them, unless the judge does not know them.
     By documents with Wilson's interval; by characters, of which a few long documents have most, with a bootstrap's.
     """
     judged = [(label, one.chars) for label, one in zip(verdict.labels, documents, strict=True) if label is not None]
     chars = np.array([size for _, size in judged], np.float64)
     found: list[Share] = []
-    for label, count in Counter(label for label, _ in judged).items():
+    counts = Counter({label: 0 for label in asked if verdict.may_say(label)})
+    counts.update(label for label, _ in judged)
+    for label, count in counts.items():
         mine = np.array([one == label for one, _ in judged], np.float64) * chars
 
         def ratio(rows: Numbers, mine: NDArray[np.float64] = mine) -> float:
@@ -67,7 +76,11 @@ def shares(verdict: Verdict, documents: Sequence[Judged], *, seed: int) -> list[
         everything = np.arange(len(judged))
         of_chars, interval = ratio(everything), bootstrap(len(judged), ratio, seed=seed)
         found.append(Share(label, count, count / len(judged), wilson(count, len(judged)), of_chars, interval))
-    return sorted(found, key=lambda one: (-one.documents, one.label))
+    return sorted(found, key=lambda one: (_place(one.label, asked), -one.documents, one.label))
+
+
+def _place(label: str, asked: Sequence[str]) -> int:
+    return asked.index(label) if label in asked else len(asked)
 
 
 class Agreement(NamedTuple):

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
+FONTS = "'Noto Sans JP','Noto Sans CJK JP','Hiragino Sans',Meiryo,IPAexGothic,sans-serif"
+"""Such as have kanji in their Japanese shapes; whoever looks has one of them."""
 COLOURS = ("#a8442f", "#2c6e91", "#57843a", "#bb8420", "#74589f", "#2b8d80", "#b95e80", "#7f6552")
 INK, QUIET, RULE, MARK = "#29241f", "#6f665c", "#e3dbcf", "#a8442f"
 _WIDTH, _NAME, _ROW, _HEAD, _FOOT = 760, 190, 24, 12, 44
@@ -56,7 +58,7 @@ def _ruler(highest: float, bottom: float, label: str) -> Iterator[str]:
     for step in range(5):
         x = _NAME + (_WIDTH - _NAME - 70) * step / 4
         yield f'<line x1="{_n(x)}" x2="{_n(x)}" y1="{_HEAD}" y2="{_n(bottom - _FOOT + 4)}" stroke="{RULE}"/>'
-        yield _text(x, bottom - _FOOT + 20, f"{highest * step / 4:.3g}", size=11, colour=QUIET)
+        yield _text(x, bottom - _FOOT + 20, f"{100 * highest * step / 4:.3g} %", size=11, colour=QUIET)
     yield _text((_NAME + _WIDTH - 70) / 2, bottom - 6, label, colour=QUIET)
 
 
@@ -105,8 +107,9 @@ def ladder(rows: Sequence[Dots], *, threshold: int, label: str) -> str:
 def grid(rows: Sequence[str], columns: Sequence[str], shares: Mapping[tuple[str, str], float], *, label: str) -> str:
     """A cell a row and column, the darker the larger its share; the share stands in it."""
     wide = (_WIDTH - _NAME - 20) / max(len(columns), 1)
-    narrow = wide < 70
-    head = 110 if narrow else 58
+    longest = max((sum(map(_cells, name)) for name in columns), default=0.0)
+    narrow = longest * 12 > wide and wide < 70
+    head = 110 if narrow else 34
     height = head + 30 * len(rows) + 34
     highest = max(shares.values(), default=0.0) or 1.0
     parts: list[str] = []
@@ -245,7 +248,7 @@ def svg(parts: Iterable[str], width: float, height: float, title: str) -> str:
     """The parts as one picture."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_n(width)} {_n(height)}" width="{_n(width)}" '
-        f'height="{_n(height)}" font-family="sans-serif" role="img" aria-label="{escape(title)}">'
+        f'height="{_n(height)}" font-family="{FONTS}" lang="ja" role="img" aria-label="{escape(title)}">'
         f'<rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}</svg>\n'
     )
 

@@ -31,8 +31,11 @@ except ImportError as error:
     ) from error
 
 _ITEM, _PLACE, _RESULT = "item", "place", "result"
-_PARTITIONS = 200
-"""At most so many, which is what Ray takes unasked: for little work that is most of the time."""
+_PARTITIONS, _ITEMS_A_PARTITION = 200, 256
+"""So many partitions are what Ray takes unasked: for little work that is most of the time, for much they are too large.
+
+An item stands for a row group, a thousand documents: of 20 bands, 256 of them are rows of 215 MB.
+"""
 
 
 @contextmanager
@@ -87,11 +90,20 @@ class RayEngine:
             return
         rows = _items(items).map_batches(_Read(work), batch_size=1, batch_format="pyarrow")
         for step in steps:
-            rows = rows.groupby(BUCKET, num_partitions=min(len(items), _PARTITIONS)).map_groups(
+            rows = rows.groupby(BUCKET, num_partitions=partitions(len(items))).map_groups(
                 _grouped(step), batch_format="pyarrow"
             )
         for table in rows.iter_batches(batch_size=None, batch_format="pyarrow"):
             yield one_batch(table)
+
+
+def partitions(items: int) -> int:
+    """Into how many partitions rows of so many items are sent: each is held by one worker as a whole.
+
+    >>> partitions(7), partitions(30_000), partitions(768_000)
+    (7, 200, 3000)
+    """
+    return min(items, max(_PARTITIONS, items // _ITEMS_A_PARTITION))
 
 
 def _items(items: Sequence[Any]) -> Any:

@@ -32,6 +32,8 @@ from bunbuku_corpus.labels import read_labels
 from bunbuku_corpus.sampling import rank, sample
 
 TITLE = "What the corpus consists of"
+ASKED = ("advertising", "education")
+"""Purposes that are always shown: whoever asks how much there is wants to see that there is none."""
 
 
 class BalanceConfig(Config):
@@ -77,7 +79,10 @@ def balance(
     if labels:
         verdicts += _labelled(documents, labels)
     agreed = agreements(verdicts, seed=config.seed)
-    found: _Found = {(one.axis, one.judge): shares(one, documents, seed=config.seed) for one in verdicts}
+    found: _Found = {
+        (one.axis, one.judge): shares(one, documents, seed=config.seed, asked=ASKED if one.axis == "purpose" else ())
+        for one in verdicts
+    }
     _write(draft, documents, verdicts)
     draft.metrics |= {"documents.judged": len(documents)}
     for (axis, judge), some in found.items():
@@ -112,7 +117,8 @@ def _rules(documents: Sequence[Judged], chosen: Sequence[Described], config: Bal
     purposes = tuple(genres.purpose(one.text, config.purposes) for one in documents)
     forms = tuple(genres.form(one.text) for one in documents)
     topics = tuple(one.value for one in chosen)
-    found = [Verdict("purpose", "rules", purposes), Verdict("format", "rules", forms)]
+    able = frozenset(one.name for one in config.purposes)
+    found = [Verdict("purpose", "rules", purposes, able), Verdict("format", "rules", forms)]
     return [*found, Verdict("topic", "column", topics)] if any(topics) else found
 
 
@@ -125,7 +131,8 @@ def _classified(documents: Sequence[Judged], classifiers: Mapping[str, Artifact[
             )
         linear = read_classifier(artifact)
         best = linear.probabilities([one.text for one in documents]).argmax(axis=1).tolist()
-        found.append(Verdict(axis, "classifier", tuple(linear.labels[index] for index in best)))
+        called = tuple(linear.labels[index] for index in best)
+        found.append(Verdict(axis, "classifier", called, frozenset(linear.labels)))
     return found
 
 
@@ -227,9 +234,12 @@ def _headline(some: Sequence[Share], judge: str) -> tuple[str, ...]:
     judged = sum(one.documents for one in some)
     counts = {one.label: one.documents for one in some}
     parts: list[str] = []
-    for label in ("advertising", "education"):
-        low, high = wilson(counts.get(label, 0), judged)
-        parts.append(f"{label} is {counts.get(label, 0) / judged:.1%} ({low:.1%} to {high:.1%})")
+    for label in ASKED:
+        if label not in counts:
+            parts.append(f"{label} is nothing that this judge knows")
+            continue
+        low, high = wilson(counts[label], judged)
+        parts.append(f"{label} is {counts[label] / judged:.1%} ({low:.1%} to {high:.1%})")
     said = f"Of {judged:,} documents drawn at random, by {judge}: {'; '.join(parts)}."
     return (said, "Intervals say how far the sample may be from the corpus, not how far the judge may be wrong.")
 

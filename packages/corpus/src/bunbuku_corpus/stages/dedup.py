@@ -15,7 +15,7 @@ from bunbuku_corpus.engine import EngineRun, open_engine
 from bunbuku_corpus.minhash import NearDuplicates
 from bunbuku_corpus.reports import write_report
 from bunbuku_corpus.settling import Settle
-from bunbuku_corpus.shards import renumbered, row_groups
+from bunbuku_corpus.shards import RowGroup, renumbered, row_groups
 from bunbuku_corpus.writing import by_shard, count_rows
 
 INDEX = "index"
@@ -108,7 +108,7 @@ def _sources(corpus: Artifact[Corpus], against: list[Artifact[Corpus]], what: De
     """The row groups of all, numbered through.
 
     Raises:
-        ArtifactError: An index was made with other settings.
+        ArtifactError: An index was made with other settings, or lacks documents.
     """
     sources = Sources()
     old = place = 0
@@ -118,6 +118,7 @@ def _sources(corpus: Artifact[Corpus], against: list[Artifact[Corpus]], what: De
         if INDEX in earlier.manifest.parts and earlier.part in (None, "data") and what.near:
             _refuse_other_settings(earlier, what.near)
             signed, step = row_groups(earlier, INDEX, first=old, place=place, needed=("id", "digest")), Adopt()
+            _refuse_what_is_incomplete(earlier, signed, groups)
         sources.signing.append((step, signed))
         sources.texts.extend(groups)
         place += len(signed)
@@ -139,4 +140,15 @@ def _refuse_other_settings(earlier: Artifact[Corpus], near: NearDuplicates) -> N
         raise ArtifactError(
             f"the index of {earlier.dir} was made with {found.decode()}, and `near` is {wanted.decode()}",
             hint="take the same `near`, or deduplicate that corpus anew",
+        )
+
+
+def _refuse_what_is_incomplete(earlier: Artifact[Corpus], signed: list[RowGroup], groups: list[RowGroup]) -> None:
+    """An index that holds too little finds too few duplicates, and nobody would notice."""
+    found, documents = (sum(group.rows for group in some) for some in (signed, groups))
+    said = sum(file.rows or 0 for file in earlier.files(INDEX))
+    if not found or not found == said == documents:
+        raise ArtifactError(
+            f"the index of {earlier.dir} has {found:,} documents, where its manifest says {said:,} and the corpus has {documents:,}",
+            hint=f"`bunbuku verify {earlier.dir}`; deduplicate that corpus anew",
         )

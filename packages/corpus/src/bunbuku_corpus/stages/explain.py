@@ -12,7 +12,7 @@ from bunbuku_corpus.arrow import compute
 from bunbuku_corpus.batches import open_shard, read_batches
 from bunbuku_corpus.document import count_documents
 from bunbuku_corpus.filters import Ratio, TooShort
-from bunbuku_corpus.funnel import Histogram, Step, funnel, histograms
+from bunbuku_corpus.funnel import Histogram, Step, funnel, histograms, rounded
 from bunbuku_corpus.policy import Policy
 from bunbuku_corpus.policy_tally import FilterTally, PolicyTally, metrics_of
 
@@ -176,13 +176,13 @@ def _filters_table(tally: PolicyTally) -> Table:
 
 def _thresholds(one: FilterTally) -> str:
     low, high = one.judge.bounds
-    return ", ".join(f"{name} {value:g}" for name, value in (("min", low), ("max", high)) if value is not None)
+    return ", ".join(f"{name} {rounded(value)}" for name, value in (("min", low), ("max", high)) if value is not None)
 
 
 def _moves_table(one: FilterTally, tally: PolicyTally) -> Table:
     rows = tuple(
         (
-            f"{moved.bound} {moved.value:.4g}{' ◀ present' if moved.present else ''}",
+            f"{moved.bound} {rounded(moved.value)}{' ◀ present' if moved.present else ''}",
             moved.alone,
             moved.kept,
             f"{moved.kept / tally.documents:.2%}",
