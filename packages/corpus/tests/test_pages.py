@@ -98,15 +98,16 @@ def test_a_browser_shows_the_page_whole(browser: str, pages: dict[str, Artifact[
     said, complaints = seen(browser, report.dir / report.spec.page, tmp_path)
     assert "CONSOLE" not in complaints and said["title"] == report.spec.title
     assert said["wide"] <= WIDTH and said["tall"] > 500 and said["scripts"] == 0
-    pictures = {one["label"]: one for one in said["pictures"]}
-    for one in pictures.values():
+    pictures = said["pictures"]
+    for one in pictures:
         assert one["marks"] > 3 and not one["outside"], one
     if name == "explain":
-        funnel = pictures["What is left after each filter"]
+        funnel = pictures[0]
+        assert funnel["label"] == "What is left after each filter"
         assert {"all documents", "too_short", "other_language", "listed_words_advertising"} <= set(funnel["texts"])
         assert "Where the thresholds lie" in said["headings"] and "Samples" in said["headings"]
     elif name == "balance":
-        purposes = pictures["share of the documents, with 95 % intervals"]
-        assert {"advertising", "education"} <= set(purposes["texts"])
+        names = [text for text in pictures[0]["texts"] if text.isalpha()]
+        assert names[:2] == ["advertising", "education"]
     else:
-        assert {"全部"} <= set(next(iter(pictures.values()))["texts"])
+        assert {"全部"} <= set(pictures[0]["texts"])

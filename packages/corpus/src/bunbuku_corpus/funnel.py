@@ -107,7 +107,8 @@ def _panel(panel: Histogram) -> Iterator[str]:
         if value is not None:
             x = 10 + float(np.interp(value, edges, np.arange(len(edges)))) * width
             yield f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top - 12}" y2="{floor}" stroke="{INK}" stroke-dasharray="4 3"/>'
-            yield _text(min(max(x, 24), _PANEL_WIDTH - 24), floor + 27, rounded(value), bold=True)
+            half = 4.0 * len(rounded(value))
+            yield _text(min(max(x, half), _PANEL_WIDTH - half), floor + 27, rounded(value), bold=True)
 
 
 def rounded(value: float) -> str:
