@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -40,11 +41,11 @@ config = MinhashConfig(n_grams=5, num_buckets=14, hashes_per_bucket=8, hash_conf
 step = MinhashDedupSignature(sys.argv[2], config=config, language="jpn_Jpan")
 step.get_signature(step.get_shingles(texts["warm"]))
 for line in sys.stdin:
-    began = time.process_time()
+    began, wall = time.process_time(), time.perf_counter()
     made = [step.get_signature(step.get_shingles(text)) for text in texts[line.strip()]]
-    seconds = time.process_time() - began
+    seconds, wall = time.process_time() - began, time.perf_counter() - wall
     keys = [[str(tuple(int(x) for x in bucket)) for bucket in one] for one in made] if line.strip() == "pairs" else []
-    print(json.dumps({"seconds": seconds, "keys": keys}), flush=True)
+    print(json.dumps({"cpu": seconds, "wall": wall, "keys": keys}), flush=True)
 """
 OURS = {"14x8": NearDuplicates(bands=14, rows=8), "20x5": NearDuplicates()}
 BINS = ((0.5, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.0))
@@ -126,10 +127,17 @@ def _pairs(data: Path) -> list[tuple[str, str]]:
     return pairs
 
 
-def _timed(work: Callable[[], object]) -> float:
-    began = time.process_time()
+class Seconds(NamedTuple):
+    """How long something took."""
+
+    cpu: float
+    wall: float
+
+
+def _timed(work: Callable[[], object]) -> Seconds:
+    cpu, wall = time.process_time(), time.perf_counter()
     work()
-    return time.process_time() - began
+    return Seconds(time.process_time() - cpu, time.perf_counter() - wall)
 
 
 def _signatures(documents: list[str], peer: _Peer, rounds: int) -> None:
@@ -140,20 +148,22 @@ def _signatures(documents: list[str], peer: _Peer, rounds: int) -> None:
     )
     sign = Sign(OURS["14x8"], Longest())
     sign(batch)
-    ours: list[float] = []
-    theirs: list[float] = []
+    ours: list[Seconds] = []
+    theirs: list[Seconds] = []
     for _ in range(rounds):
-        ours.append(_timed(lambda: sign(batch)) / len(many))
+        ours.append(Seconds(*(seconds / len(many) for seconds in _timed(lambda: sign(batch)))))
         if answer := peer("documents"):
-            theirs.append(float(str(answer["seconds"])) / len(documents))
+            theirs.append(Seconds(*(float(str(answer[name])) / len(documents) for name in ("cpu", "wall"))))
     characters = sum(map(len, documents)) / len(documents)
-    for name, seconds in (("ours", ours), ("datatrove", theirs)):
-        if seconds:
+    for name, rounds_of in (("ours", ours), ("datatrove", theirs)):
+        if rounds_of:
+            cpu, wall = median(one.cpu for one in rounds_of), median(one.wall for one in rounds_of)
             print(
-                f"signatures, {name}: {characters / median(seconds) / 1e6:.3f} Mchar/s, {1 / median(seconds):,.0f} documents/s"
+                f"signatures, {name}: {characters / cpu / 1e6:.3f} Mchar/s of CPU ({1 / cpu:,.0f} documents/s), "
+                f"{characters / wall / 1e6:.3f} wall"
             )
     if theirs:
-        ratios = np.array(theirs) / np.array(ours)
+        ratios = np.array([one.cpu for one in theirs]) / np.array([one.cpu for one in ours])
         chosen = np.random.default_rng(0).choice(ratios, (2000, len(ratios)))
         low, high = np.percentile(np.median(chosen, axis=1), [2.5, 97.5])
         print(f"signatures, ratio of CPU seconds: {np.median(ratios):,.0f} (95 % {low:,.0f} to {high:,.0f})")

@@ -33,21 +33,18 @@ def browser() -> str:
     return found
 
 
-@pytest.fixture(scope="module")
-def pages(make, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact[Report]]:
-    """One of each kind, of prose, lessons, shops, and a text that would break out of its page if it could."""
-    pytest.importorskip("sklearn")
-    folder = tmp_path_factory.mktemp("pages")
+def made(make, folder: Path, name: str) -> Artifact[Report]:
+    """A page of prose, lessons, shops, and a text that would break out of its page if it could."""
     evil = "</table><script>document.title='broken'</script><img src=x onerror=\"document.title='broken'\">"
     texts = [f"{(SHOP, LESSON)[n % 2] if n % 3 else make.prose(n, 6)}{n}" for n in range(60)]
     raw = make.corpus(folder, [*texts, evil + "あ" * 3000, "短い"])
-    annotated = annotate(folder / "annotated", AnnotateConfig(), raw)
-    plain = MapConfig(dimensions=6, slot_bits=12, documents=40)
-    return {
-        "explain": explain(folder / "explain", ExplainConfig.model_validate({"preset": "web"}), annotated),
-        "balance": balance(folder / "balance", BalanceConfig(), raw),
-        "map": draw_map(folder / "map", plain, {"全部": raw}),
-    }
+    if name == "explain":
+        annotated = annotate(folder / "annotated", AnnotateConfig(), raw)
+        return explain(folder / "explain", ExplainConfig.model_validate({"preset": "web"}), annotated)
+    if name == "balance":
+        return balance(folder / "balance", BalanceConfig(), raw)
+    pytest.importorskip("sklearn")
+    return draw_map(folder / "map", MapConfig(dimensions=6, slot_bits=12, documents=40), {"全部": raw})
 
 
 def seen(browser: str, page: Path, folder: Path) -> tuple[dict[str, Any], str]:
@@ -92,8 +89,8 @@ def seen(browser: str, page: Path, folder: Path) -> tuple[dict[str, Any], str]:
 
 @pytest.mark.chromium
 @pytest.mark.parametrize("name", ["explain", "balance", "map"])
-def test_a_browser_shows_the_page_whole(browser: str, pages: dict[str, Artifact[Report]], tmp_path: Path, name: str):
-    report = pages[name]
+def test_a_browser_shows_the_page_whole(make, browser: str, tmp_path: Path, name: str):
+    report = made(make, tmp_path, name)
     assert report.spec.page is not None
     said, complaints = seen(browser, report.dir / report.spec.page, tmp_path)
     assert "CONSOLE" not in complaints and said["title"] == report.spec.title
