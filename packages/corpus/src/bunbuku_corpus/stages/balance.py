@@ -56,7 +56,7 @@ class BalanceConfig(Config):
 type _Found = Mapping[tuple[Axis, str], Sequence[Share]]
 
 
-@stage("corpus.balance")
+@stage("corpus.balance", revision=2)
 def balance(
     draft: Draft,
     config: BalanceConfig,

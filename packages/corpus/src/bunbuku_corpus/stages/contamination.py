@@ -50,7 +50,7 @@ class ContaminationConfig(Reading, Evidence):
 _HERE = EngineRun()
 
 
-@stage("corpus.contamination", revision=2)
+@stage("corpus.contamination", revision=3)
 def contamination(
     draft: Draft,
     config: ContaminationConfig,

@@ -54,7 +54,7 @@ class CoverageConfig(Windows):
 _HERE = EngineRun()
 
 
-@stage("corpus.coverage")
+@stage("corpus.coverage", revision=2)
 def coverage(
     draft: Draft, config: CoverageConfig, corpus: Artifact[Corpus], facts: Path, *, run: EngineRun = _HERE
 ) -> Report:

@@ -30,7 +30,7 @@ class ExplainConfig(Policy):
     """How much of a document is shown."""
 
 
-@stage("corpus.explain")
+@stage("corpus.explain", revision=2)
 def explain(draft: Draft, config: ExplainConfig, corpus: Artifact[Corpus]) -> Report:
     """Show which filter drops what, from what `annotate` measured: a page, and the same numbers for programs.
 

@@ -39,7 +39,7 @@ class LearnConfig(LabelFields):
     """Tested texts shown that the classifier is surest and wrong of."""
 
 
-@stage("corpus.learn", bitwise=False)
+@stage("corpus.learn", revision=2, bitwise=False)
 def learn(draft: Draft, config: LearnConfig, labels: Path, corpus: Artifact[Corpus] | None = None) -> Classifier:
     """Learn a classifier from labelled texts, make its scores probabilities, and test it on texts it has not seen.
 

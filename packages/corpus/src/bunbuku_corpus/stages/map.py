@@ -59,7 +59,7 @@ class _Drawn:
     texts: tuple[str, ...]
 
 
-@stage("corpus.map", bitwise=False)
+@stage("corpus.map", revision=2, bitwise=False)
 def draw_map(
     draft: Draft,
     config: MapConfig,

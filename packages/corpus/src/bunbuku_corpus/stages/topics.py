@@ -43,7 +43,7 @@ class TopicsConfig(EmbeddingConfig):
 _HERE = EngineRun()
 
 
-@stage("corpus.topics", revision=2, bitwise=False)
+@stage("corpus.topics", revision=3, bitwise=False)
 def topics(
     draft: Draft,
     config: TopicsConfig,
