@@ -91,6 +91,11 @@ def test_a_checkpoint_says_what_it_is_and_plans_how_fast_it_goes(
     assert 1 < metrics["compute.ratio"] < 2
     with pytest.raises(BunbukuError, match=r"the plan 'dense' .* is of a model of .* weights, this one has"):
         advise(tmp_path / "wrong", config, checkpoint, {"dense": plan})
+    with pytest.raises(BunbukuError, match="a plan is given as 'moe', of which nothing is asked"):
+        advise(tmp_path / "wrong", config, checkpoint, {"moe": plan})
+    other = planned(tmp_path / "other", PlanConfig(metrics={"parameters": float(mixture.parameters), "days": 1.0}))
+    with pytest.raises(BunbukuError, match=r"other, given as the plan 'mixture', is no plan"):
+        advise(tmp_path / "wrong", config, checkpoint, {"mixture": other})
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bunbuku_contracts import Artifact, Checkpoint, RouterNormalization, register_hf_models
-from bunbuku_moe_upcycle import Copy, Noise, UpcycleConfig, upcycle
+from bunbuku_moe_upcycle import Copy, Granular, Noise, UpcycleConfig, upcycle
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -14,9 +14,10 @@ transformers = pytest.importorskip("transformers")
 from bunbuku_moe_upcycle.hf import (  # noqa: E402
     BunbukuMoeConfig,
     BunbukuMoeForCausalLM,
-    NormalizedTopKRouter,
+    Router,
     load_balancing_loss,
     normalize_logits,
+    rule_of,
 )
 
 type Make = Callable[..., Artifact[Checkpoint]]
@@ -48,15 +49,74 @@ def test_copies_compute_what_the_dense_model_does(dense: Make, tmp_path: Path, n
     assert (after - before).abs().max() <= 1e-6 * before.abs().max()
 
 
-def test_rope_scaling_goes_along(dense: Make, tmp_path: Path):
-    scaling = {"rope_type": "linear", "factor": 4.0, "rope_theta": 5000.0}
-    parent = dense(config={"rope_parameters": scaling})
-    before, after = (
-        logits(open_model(parent)),
-        logits(open_model(upcycle(tmp_path / "m", UpcycleConfig(strategy=Copy()), parent))),
-    )
+OWN_FORMS = {
+    "some layers": {"layers": (0, 2)},
+    "every second": {"every": 2},
+    "shared": {"shared": True},
+    "some layers, shared and finer": {"layers": (1,), "shared": True, "strategy": Granular()},
+    "some layers, finer and plain": {"every": 2, "strategy": Granular(), "normalization": "none"},
+    "shared and plain": {"shared": True, "normalization": "none"},
+    "all active, softmax first": {"active": 8, "gate_order": "softmax_first", "normalization": "none"},
+}
+
+
+@pytest.mark.parametrize("name", OWN_FORMS)
+@pytest.mark.parametrize("tied", [False, True])
+def test_copies_in_some_layers_or_beside_a_shared_network_do_so_too(dense: Make, tmp_path: Path, name: str, tied: bool):
+    parent = dense(tied=tied)
+    made = upcycle(tmp_path / "moe", UpcycleConfig(**{"strategy": Copy(), "exact": True} | OWN_FORMS[name]), parent)
+    before, after = logits(open_model(parent)), logits(open_model(made))
+    assert type(open_model(made)) is BunbukuMoeForCausalLM
     assert (after - before).abs().max() <= 1e-6 * before.abs().max()
-    assert (before - logits(open_model(dense("plain")))).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("fields", [{"every": 2}, {"shared": True}, {"gate_order": "softmax_first"}])
+def test_saved_such_a_model_has_the_names_and_bytes_it_had(dense: Make, tmp_path: Path, fields: dict[str, Any]):
+    from safetensors.torch import load_file
+
+    made = upcycle(tmp_path / "moe", UpcycleConfig(strategy=Noise(scale=0.5), **fields), dense())
+    model = open_model(made)
+    model.save_pretrained(tmp_path / "saved")
+    before, after = (load_file(folder / "model.safetensors") for folder in (made.dir, tmp_path / "saved"))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert torch.equal(logits(open_model(tmp_path / "saved")), logits(model))
+
+
+def test_balance_is_of_the_layers_that_have_experts(dense: Make, tmp_path: Path):
+    made = upcycle(tmp_path / "moe", UpcycleConfig(layers=(1,), aux_loss_coefficient=0.5), dense())
+    model = open_model(made).train()
+    trained = model(IDS, labels=IDS)
+    assert len(trained.router_logits) == 1
+    assert 0.9 < trained.aux_loss.item() < 3
+    trained.loss.backward()
+    assert model.model.layers[1].mlp.gate.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("normalization", [None, RouterNormalization()])
+def test_softmax_first_gates_are_what_the_chosen_have_of_all(normalization: RouterNormalization | None):
+    rule = normalization and normalization.model_dump()
+    config = BunbukuMoeConfig(
+        hidden_size=16, num_local_experts=8, router_normalization=rule, gate_order="softmax_first"
+    )
+    router = Router(config)
+    torch.nn.init.normal_(router.weight, generator=torch.Generator().manual_seed(0))
+    hidden = torch.randn(50, 16, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        _, gates, chosen = router(hidden)
+    z = hidden.double() @ router.weight.detach().double().T
+    if normalization is not None:
+        z = (z - z.mean(dim=1, keepdim=True)) / (z.std(dim=1, keepdim=True) + normalization.eps)
+    share = z.exp() / z.exp().sum(dim=1, keepdim=True)
+    torch.testing.assert_close(gates.double(), share.sort(descending=True).values[:, :2], rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(share.gather(1, chosen).float(), gates, rtol=1e-5, atol=1e-7)
+    assert gates.sum(dim=1).max() < 1
+
+
+def test_what_a_config_leaves_out_of_the_normalisation_is_what_the_architecture_has():
+    assert rule_of(BunbukuMoeConfig(router_normalization={})) == RouterNormalization().model_dump()
+    assert rule_of(BunbukuMoeConfig(router_normalization={"ddof": 0})) == RouterNormalization(ddof=0).model_dump()
+    assert rule_of(BunbukuMoeConfig()) is None
 
 
 def reference_router(hidden, weight, normalization: RouterNormalization, active: int):
@@ -74,7 +134,7 @@ def reference_router(hidden, weight, normalization: RouterNormalization, active:
 @pytest.mark.parametrize("normalization", [RouterNormalization(), RouterNormalization(scale=2, ddof=0, eps=1e-2)])
 def test_the_router_follows_the_formula(normalization: RouterNormalization):
     config = BunbukuMoeConfig(hidden_size=16, num_local_experts=8, router_normalization=normalization.model_dump())
-    router = NormalizedTopKRouter(config)
+    router = Router(config)
     torch.nn.init.normal_(router.weight, generator=torch.Generator().manual_seed(0))
     hidden = torch.randn(50, 16, generator=torch.Generator().manual_seed(1))
     raw = hidden @ router.weight.T
@@ -222,7 +282,7 @@ def test_a_model_can_begin_at_random(model_class: str):
         num_key_value_heads=2,
     )
     model = getattr(transformers, model_class).from_config(config)
-    routers = [module for module in model.modules() if isinstance(module, NormalizedTopKRouter)]
+    routers = [module for module in model.modules() if isinstance(module, Router)]
     assert len(routers) == 2
     assert all(0.01 < router.weight.std() < 0.03 for router in routers)
     assert model(IDS)[0].isfinite().all()

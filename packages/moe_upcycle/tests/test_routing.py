@@ -19,7 +19,7 @@ type MakeCorpus = Callable[..., Artifact[Corpus]]
 @given(st.lists(st.sampled_from(["kana", "kanji"]), min_size=1, max_size=30), st.integers(0, 99))
 def test_every_choice_is_counted_once_under_its_domain_and_its_kind(classes: list[str], seed: int):
     random = np.random.default_rng(seed)
-    found = Routing(layers=2, experts=5, active=2)
+    found = Routing(layers=(0, 1), experts=5, active=2)
     for domain in ("a", "b", "a"):
         found.add(domain, classes, [random.standard_normal((len(classes), 5)).astype(np.float32) for _ in range(2)])
     for counts in (found.domains, found.classes):
@@ -29,7 +29,7 @@ def test_every_choice_is_counted_once_under_its_domain_and_its_kind(classes: lis
 
 
 def test_figures_of_gates_that_are_known():
-    found = Routing(layers=1, experts=4, active=2)
+    found = Routing(layers=(0,), experts=4, active=2)
     logits = np.log(np.array([[0.5, 0.25, 0.125, 0.125], [0.125, 0.125, 0.25, 0.5]], np.float32))
     found.add("a", ["kana", "code"], [logits])
     assert found.ratio_L[0] == pytest.approx(2.0)
@@ -120,7 +120,11 @@ class TestStage:
         ("config", "given", "sentence"),
         [
             (RoutingConfig(), "dense", "'it' .* is dense: it has no experts"),
-            (RoutingConfig(map_layers=(3,)), "moe", r"`map_layers` \(3,\) does not fit 'it', whose layers are 0 to 2"),
+            (
+                RoutingConfig(map_layers=(3,)),
+                "moe",
+                r"`map_layers` \(3,\) does not fit 'it', which has experts in layers 0, 1, 2",
+            ),
             (RoutingConfig(map_layers=()), "moe", r"`map_layers` \(\) does not fit"),
         ],
     )

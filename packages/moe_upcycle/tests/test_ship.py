@@ -125,6 +125,21 @@ def test_a_normalised_router_is_no_mixtral_and_the_error_is_told(dense: Make, tm
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
+        ({"every": 2}, "has layers without experts, and a plain Mixtral has none"),
+        ({"shared": True}, "has a network beside the experts, and a plain Mixtral has none"),
+        ({"gate_order": "softmax_first"}, "has gates of a softmax over all experts, and as a plain Mixtral its layers"),
+    ],
+)
+def test_what_mixtral_does_not_have_is_named(dense: Make, tmp_path: Path, fields: dict[str, Any], sentence: str):
+    made = upcycle(tmp_path / "moe", UpcycleConfig(normalization="none", **fields), dense())
+    with pytest.raises(BunbukuError, match=sentence):
+        ship(tmp_path / "shipped", ShipConfig(form="mixtral"), made)
+    assert (ship(tmp_path / "own", ShipConfig(), made).dir / "modeling_bunbuku_moe.py").is_file()
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
         ({}, "is dense: it has no experts"),
         ({"format": "megatron"}, "is a checkpoint in 'megatron' format, ship reads 'hf'"),
     ],

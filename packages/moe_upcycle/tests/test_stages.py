@@ -221,7 +221,7 @@ def test_what_has_no_experts_to_compare_is_refused(dense: Make, tmp_path: Path, 
 
 def test_a_layer_that_is_not_there_cannot_be_drawn(dense: Make, tmp_path: Path):
     made = upcycle(tmp_path / "moe", UpcycleConfig(), dense())
-    with pytest.raises(BunbukuError, match="whose layers are 0 to 2"):
+    with pytest.raises(BunbukuError, match="which has experts in layers 0, 1, 2"):
         similarity(tmp_path / "similarity", SimilarityConfig(heat_map_layers=(3,)), {"moe": made})
 
 

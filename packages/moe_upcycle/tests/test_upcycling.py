@@ -1,5 +1,6 @@
 """What the strategies make of a whole checkpoint, and how exact it is."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,70 @@ def test_where_it_is_changed_the_change_is_measured_and_exact_refuses_it(
     assert error(upcycle(tmp_path / "moe", UpcycleConfig(strategy=strategy, active=active), dense())) > least
     with pytest.raises(ValidationError, match=f"`exact` cannot be: {why}"):
         UpcycleConfig(strategy=strategy, active=active, exact=True)
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize(("strategy", "active", "least"), [(Copy(), 2, 0.1), (Copy(), 1, 0.1), (Granular(), 2, 0.1)])
+def test_softmax_before_the_choice_is_measured_and_exact_refuses_it(
+    dense: Make, tmp_path: Path, strategy: Any, active: int, least: float, normalization: Any
+):
+    fields = {"strategy": strategy, "active": active, "normalization": normalization, "gate_order": "softmax_first"}
+    assert error(upcycle(tmp_path / "moe", UpcycleConfig(**fields), dense())) > least
+    with pytest.raises(
+        ValidationError, match="`exact` cannot be: `gate_order` 'softmax_first' leaves gates that do not"
+    ):
+        UpcycleConfig(**fields, exact=True)
+
+
+@pytest.mark.parametrize("strategy", [Copy(), Granular(), Granular(parts=4, scaling="down")])
+def test_a_shared_network_and_experts_have_half_of_the_answer_each(dense: Make, tmp_path: Path, strategy: Any):
+    for dtype in ("float32", "bfloat16"):
+        parent = dense(dtype, dtype=dtype)
+        config = UpcycleConfig(strategy=strategy, active=4, shared=True, exact=dtype == "float32" or strategy == Copy())
+        made = upcycle(tmp_path / f"moe-{dtype}", config, parent)
+        before, after = weights(parent), weights(made)
+        at = "model.layers.1.block_sparse_moe.shared_expert"
+        np.testing.assert_array_equal(after[f"{at}.up_proj.weight"], before["model.layers.1.mlp.up_proj.weight"])
+        np.testing.assert_array_equal(
+            after[f"{at}.down_proj.weight"], before["model.layers.1.mlp.down_proj.weight"] / 2
+        )
+        assert made.spec.architecture.parameters == sum(tensor.size for tensor in after.values())
+        if strategy == Copy():
+            expert = after["model.layers.1.block_sparse_moe.experts.3.w2.weight"]
+            np.testing.assert_array_equal(expert, after[f"{at}.down_proj.weight"])
+            assert error(made) <= 1e-6
+
+
+@pytest.mark.parametrize(
+    ("fields", "layers"), [({"every": 2}, (1,)), ({"layers": (0, 2)}, (0, 2)), ({"layers": (0, 1, 2)}, None)]
+)
+def test_the_layers_asked_for_get_experts_and_the_others_stay(dense: Make, tmp_path: Path, fields: Any, layers: Any):
+    parent = dense()
+    made = upcycle(tmp_path / "moe", UpcycleConfig(strategy=Copy(), exact=True, **fields), parent)
+    before, after, architecture = weights(parent), weights(made), made.spec.architecture
+    assert architecture.experts is not None
+    assert architecture.experts.layers == layers
+    assert architecture.parameters == sum(tensor.size for tensor in after.values())
+    met = sum(
+        tensor.size for name, tensor in after.items() if ".experts." not in name or re.search(r"experts\.[01]\.", name)
+    )
+    assert architecture.active_parameters == met
+    for layer in range(3):
+        mixed = f"model.layers.{layer}.block_sparse_moe.gate.weight" in after
+        assert mixed == (layer in architecture.mixture_layers)
+        if not mixed:
+            kept = after[f"model.layers.{layer}.block_sparse_moe.down_proj.weight"]
+            np.testing.assert_array_equal(kept, before[f"model.layers.{layer}.mlp.down_proj.weight"])
+
+
+def test_layers_that_are_not_there_are_refused(dense: Make, tmp_path: Path):
+    for fields in ({"layers": (1, 3)}, {"every": 4}):
+        with pytest.raises(BunbukuError, match="its layers are 0 to 2, and experts are asked for in layer 3"):
+            upcycle(tmp_path / "moe", UpcycleConfig(**fields), dense())
+    with pytest.raises(ValidationError, match=r"`layers` .* and `every` 2 are given"):
+        UpcycleConfig(layers=(1,), every=2)
+    with pytest.raises(ValidationError, match="are not one or more layers in their order"):
+        UpcycleConfig(layers=(2, 1))
 
 
 def test_rounding_of_half_precision_is_seen_and_refused_and_nothing_is_left(dense: Make, tmp_path: Path):

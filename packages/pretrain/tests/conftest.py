@@ -103,6 +103,7 @@ def write_random_model(folder: Path, architecture: Architecture, tokenizer: Toke
     generator = torch.Generator().manual_seed(seed)
     a, kv = architecture, architecture.kv_heads * architecture.head_size
     experts = a.experts.count if a.experts else 0
+    shared = (a.experts and a.experts.shared_ffn_size) or 0
     shapes = {
         "embed_tokens": (a.vocab_size, a.hidden_size),
         "lm_head": (a.vocab_size, a.hidden_size),
@@ -110,13 +111,17 @@ def write_random_model(folder: Path, architecture: Architecture, tokenizer: Toke
         "k_proj": (kv, a.hidden_size),
         "v_proj": (kv, a.hidden_size),
         "o_proj": (a.hidden_size, a.hidden_size),
-        **dict.fromkeys(("gate_proj", "up_proj", "w1", "w3"), (a.ffn_size, a.hidden_size)),
-        **dict.fromkeys(("down_proj", "w2"), (a.hidden_size, a.ffn_size)),
+        **dict.fromkeys(("w1", "w3"), (a.ffn_size, a.hidden_size)),
+        "w2": (a.hidden_size, a.ffn_size),
+        **dict.fromkeys(("gate_proj", "up_proj"), (a.dense_ffn_size, a.hidden_size)),
+        "down_proj": (a.hidden_size, a.dense_ffn_size),
         "gate": (experts, a.hidden_size),
     }
     tensors = {}
     for name in names(architecture):
         shape = shapes.get(name.split(".")[-2])
+        if shape is not None and ".shared_expert." in name:
+            shape = tuple(shared if size == a.dense_ffn_size else size for size in shape)
         if shape is None:
             tensors[name] = 1 + 0.1 * torch.randn(a.hidden_size, generator=generator)
         else:
@@ -158,6 +163,16 @@ def config(*, steps: int, model: ModelShape | None = SHAPE, milestones: tuple[in
     )
 
 
+PARTLY = Experts(
+    count=4,
+    active=2,
+    gate_order="softmax_first",
+    layers=(1,),
+    dense_ffn_size=40,
+    shared_ffn_size=24,
+    aux_loss_coefficient=0.0,
+)
+"""Everything that Mixtral does not have, but for a normalised router."""
 LAPTOP = TrainRun(micro_batch_sequences=4, checkpoint_interval_steps=10)
 
 
@@ -221,6 +236,7 @@ def tiny() -> SimpleNamespace:
         mixture=MIXTURE,
         model_config=ModelConfig,
         normalized=NORMALIZED,
+        partly=PARTLY,
         small=small,
         tokenizer=make_tokenizer,
         tokenizer_config=MadeConfig,
@@ -230,7 +246,7 @@ def tiny() -> SimpleNamespace:
 
 @pytest.fixture(scope="session")
 def probe(made: Path, tokenizer: Artifact[Tokenizer]) -> Path:
-    """A folder in which Megatron has said what it makes of four models; see `probe.py`."""
+    """A folder in which Megatron has said what it makes of five models; see `probe.py`."""
     folder = made / "probe"
     vocabulary = tokenizer.spec.vocab_size
     population = RouterNormalization(scale=0.7, ddof=0)
@@ -239,6 +255,7 @@ def probe(made: Path, tokenizer: Artifact[Tokenizer]) -> Path:
         "mixture": small(vocabulary, Experts(count=4, active=2)),
         "normalized": small(vocabulary, NORMALIZED),
         "population": small(vocabulary, Experts(count=4, active=2, normalization=population)),
+        "partly": small(vocabulary, PARTLY),
     }
     for seed, (name, architecture) in enumerate(models.items()):
         (folder / name).mkdir(parents=True)

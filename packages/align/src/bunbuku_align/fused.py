@@ -10,7 +10,6 @@ from typing import NamedTuple
 import torch
 
 _EXPERT = re.compile(r"(.*)\.block_sparse_moe\.experts\.(\d+)\.w([123])\.weight")
-_ROUTER = ".block_sparse_moe.gate.weight"
 
 
 class Place(NamedTuple):
@@ -40,4 +39,4 @@ def place(name: str) -> Place:
         if number == "2":
             return Place(f"{layer}.mlp.experts.down_proj", int(expert))
         return Place(f"{layer}.mlp.experts.gate_up_proj", int(expert), "13".index(number))
-    return Place(name.replace(_ROUTER, ".mlp.gate.weight"))
+    return Place(name.replace(".block_sparse_moe.", ".mlp."))

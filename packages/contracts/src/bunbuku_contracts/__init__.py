@@ -1,6 +1,6 @@
 """Typed, content-addressed manifests: the only thing the bunbuku stages share."""
 
-from bunbuku_contracts.architecture import Architecture, Experts, RouterNormalization
+from bunbuku_contracts.architecture import Architecture, Experts, GateOrder, RouterNormalization
 from bunbuku_contracts.artifact import Artifact, load
 from bunbuku_contracts.blends import Blend, BlendShare, BlendStage
 from bunbuku_contracts.draft import Draft
@@ -8,7 +8,7 @@ from bunbuku_contracts.errors import ArtifactError, BunbukuError, ConfigError, R
 from bunbuku_contracts.kinds import Checkpoint, Classifier, Corpus, Dialogues, Preferences, Report, Tokenizer, Tokens
 from bunbuku_contracts.lineage import Node, lineage
 from bunbuku_contracts.manifest import Config, File, Manifest, Recipe, Run, RunSettings, Spec
-from bunbuku_contracts.models import register_hf_models
+from bunbuku_contracts.models import complete_hf_folder, register_hf_models
 from bunbuku_contracts.sections import Curve, Picture, Section, Table, read_sections, write_sections
 from bunbuku_contracts.stage import Stage, View, stage, view
 
@@ -30,6 +30,7 @@ __all__ = [
     "Draft",
     "Experts",
     "File",
+    "GateOrder",
     "Manifest",
     "Node",
     "Picture",
@@ -48,6 +49,7 @@ __all__ = [
     "Tokens",
     "Unfinished",
     "View",
+    "complete_hf_folder",
     "lineage",
     "load",
     "read_sections",

@@ -42,6 +42,8 @@ class Cost(NamedTuple):
     architecture: Architecture
     flops_per_token: float
     tokens_per_second: float | None
+    memory_gib: float | None = None
+    """Of the fullest GPU, where a plan says so."""
 
     def days(self, tokens: int) -> float | None:
         return None if self.tokens_per_second is None else tokens / self.tokens_per_second / _DAY

@@ -11,6 +11,7 @@ from bunbuku_moe_upcycle.layout import (
     WEIGHTS,
     Place,
     dense_name,
+    kept_name,
     norm_name,
     open_weights,
 )
@@ -55,15 +56,23 @@ def check_mixture(name: str, checkpoint: Artifact[Checkpoint], *, stage: str = "
             hint="give checkpoints that bunbuku-moe-upcycle upcycle made, or that were trained from them",
         )
     stored = open_weights(checkpoint).stored
-    for layer in range(spec.architecture.layers):
-        for expert in range(spec.architecture.experts.count):
-            for weight in WEIGHTS:
-                if (wanted := Place(layer, expert, weight).name) not in stored:
-                    raise BunbukuError(
-                        f"{name!r} ({checkpoint.dir}) lacks {wanted!r}",
-                        hint="every layer has its experts in Mixtral's layout on disk: export the checkpoint again",
-                    )
+    for wanted in _networks(spec.architecture, spec.architecture.experts):
+        if wanted not in stored:
+            raise BunbukuError(
+                f"{name!r} ({checkpoint.dir}) lacks {wanted!r}",
+                hint="a layer has its experts in Mixtral's layout on disk: export the checkpoint again",
+            )
     return spec.architecture.experts
+
+
+def _networks(architecture: Architecture, experts: Experts) -> Iterator[str]:
+    """Names of every feed-forward matrix of a mixture."""
+    members = [*([None] if experts.shared_ffn_size else []), *range(experts.count)]
+    for layer in range(architecture.layers):
+        if layer not in architecture.mixture_layers:
+            yield from (kept_name(layer, weight) for weight in WEIGHTS)
+            continue
+        yield from (Place(layer, member, weight).name for member in members for weight in WEIGHTS)
 
 
 def check_tensors(checkpoint: Artifact[Checkpoint], stored: Mapping[str, Stored]) -> None:

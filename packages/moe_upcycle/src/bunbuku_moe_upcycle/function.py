@@ -25,16 +25,20 @@ _BLOCK_WEIGHTS = 2**20
 
 
 def gates(logits_PE: Doubles, experts: Experts) -> Doubles:
-    """Weight of every expert for every input, 0 where it is not chosen: normalised if asked, top-k, softmax over those."""
+    """Weight of every expert for every input, 0 where it is not chosen.
+
+    Logits are normalised if asked, the largest are chosen, and softmax is over those or over all: see `Experts.gate_order`.
+    """
     rule = experts.normalization
     if rule is not None:
         deviation_P1 = logits_PE.std(axis=1, keepdims=True, ddof=rule.ddof)
         logits_PE = rule.scale * (logits_PE - logits_PE.mean(axis=1, keepdims=True)) / (deviation_P1 + rule.eps)
     chosen_PK = np.argsort(-logits_PE, axis=1, kind="stable")[:, : experts.active]
-    top_PK = np.take_along_axis(logits_PE, chosen_PK, axis=1)
-    weights_PK = np.exp(top_PK - top_PK.max(axis=1, keepdims=True))
+    weights_PE = np.exp(logits_PE - logits_PE.max(axis=1, keepdims=True))
+    top_PK = np.take_along_axis(weights_PE, chosen_PK, axis=1)
+    over_P1 = (weights_PE if experts.gate_order == "softmax_first" else top_PK).sum(axis=1, keepdims=True)
     made_PE = np.zeros_like(logits_PE)
-    np.put_along_axis(made_PE, chosen_PK, weights_PK / weights_PK.sum(axis=1, keepdims=True), axis=1)
+    np.put_along_axis(made_PE, chosen_PK, top_PK / over_P1, axis=1)
     return made_PE
 
 
@@ -75,13 +79,13 @@ class _Layer:
     gates_PE: Doubles
     answers_PD: Doubles
     dense: dict[Weight, Doubles] = field(default_factory=dict)
-    inner: dict[int, Doubles] = field(default_factory=dict)
+    inner: dict[int | None, Doubles] = field(default_factory=dict)
     """By expert; of those that are copies so far there is nothing to keep."""
 
 
 @dataclass
 class FunctionProbe:
-    """Follows a model's tensors as they are made: of a layer the router, then gate, up and down of every expert."""
+    """Follows a model's tensors as they are made: of a layer the router, then gate, up and down of every network."""
 
     experts: Experts
     exact: bool
@@ -102,7 +106,7 @@ class FunctionProbe:
         self._layer = _Layer(layer, inputs_PD, gates_PE, np.zeros_like(inputs_PD))
 
     def add(self, place: Place, dense: Floats, made: Floats) -> None:
-        """A matrix of an expert is made; it is the very array `dense` where nothing was changed.
+        """A matrix of an expert or of the shared network is made; it is the very array `dense` where nothing was changed.
 
         Raises:
             BunbukuError: With it the layer is whole, its answers are others, and they were to be the same.
@@ -112,7 +116,9 @@ class FunctionProbe:
         if weight not in layer.dense:
             before: Weight = "gate" if weight == "up" else "up"
             layer.dense[weight] = advanced(weight, dense, layer.inputs_PD, layer.dense.get(before))
-        here = np.flatnonzero(layer.gates_PE[:, place.expert])
+        shared = place.expert is None
+        gates_P = np.ones(len(layer.gates_PE)) if shared else layer.gates_PE[:, place.expert]
+        here = np.flatnonzero(gates_P)
         inner = layer.inner.get(place.expert)
         if made is dense and (weight == "gate" or inner is None):
             value = layer.dense[weight][here]
@@ -122,7 +128,7 @@ class FunctionProbe:
             value = advanced(weight, made, layer.inputs_PD[here], inner)
             layer.inner[place.expert] = value
         if weight == "down":
-            layer.answers_PD[here] += layer.gates_PE[here, place.expert, None] * value
+            layer.answers_PD[here] += gates_P[here, None] * value
             layer.inner.pop(place.expert, None)
             if place.expert == self.experts.count - 1:
                 self._compare(layer)

@@ -1,4 +1,4 @@
-"""What transformers opens a `bunbuku_moe` checkpoint with: Mixtral with normalised router logits.
+"""What transformers opens a `bunbuku_moe` checkpoint with: Mixtral with a router of our own.
 
 The classes are those of `modeling_bunbuku_moe`, the file that also travels with the checkpoints. `register` makes them known
 to transformers' Auto classes; it is declared as the entry point `bunbuku.hf_models`, so
@@ -12,9 +12,12 @@ from bunbuku_moe_upcycle.modeling_bunbuku_moe import (
     BunbukuMoeConfig,
     BunbukuMoeForCausalLM,
     BunbukuMoeModel,
-    NormalizedTopKRouter,
+    FeedForward,
+    Router,
+    has_experts,
     load_balancing_loss,
     normalize_logits,
+    route,
     rule_of,
 )
 
@@ -22,10 +25,13 @@ __all__ = [
     "BunbukuMoeConfig",
     "BunbukuMoeForCausalLM",
     "BunbukuMoeModel",
-    "NormalizedTopKRouter",
+    "FeedForward",
+    "Router",
+    "has_experts",
     "load_balancing_loss",
     "normalize_logits",
     "register",
+    "route",
     "rule_of",
 ]
 

@@ -2,7 +2,8 @@
 
 A dense layer's `mlp.{gate,up,down}_proj` become `block_sparse_moe.experts.N.{w1,w3,w2}` with a router
 `block_sparse_moe.gate` beside them; everything else keeps its name. These are Mixtral's first names, which transformers 4 and 5
-and vLLM all read. Without normalisation the result *is* a Mixtral; with it, it is a `bunbuku_moe`.
+and vLLM all read. What is no Mixtral (see `Experts.is_mixtral`) is a `bunbuku_moe`: there `block_sparse_moe` is a layer's
+feed-forward part whatever it is, of `{gate,up,down}_proj` in a layer without experts, with a `shared_expert` of these if there is one.
 """
 
 import json
@@ -58,19 +59,22 @@ _CARRIED = {
     "attention_dropout": 0.0,
 }
 """What both configs call the same, with Llama's defaults: Mixtral has others for what a file leaves out."""
-_OPTIONAL = ("dtype", "torch_dtype", "rope_scaling", "rope_parameters")
+_OPTIONAL = ("dtype", "torch_dtype", "rope_parameters")
 
 
 class Place(NamedTuple):
-    """One weight matrix of one expert."""
+    """One weight matrix of one expert, or of the network that all tokens meet beside them."""
 
     layer: int
-    expert: int
+    expert: int | None
+    """`None` for the shared network."""
     weight: Weight
 
     @property
     def name(self) -> str:
         """What the tensor is called on disk."""
+        if self.expert is None:
+            return f"model.layers.{self.layer}.block_sparse_moe.shared_expert.{self.weight}_proj.weight"
         return f"model.layers.{self.layer}.block_sparse_moe.experts.{self.expert}.{_MOE_NAMES[self.weight]}.weight"
 
 
@@ -87,6 +91,11 @@ def norm_name(layer: int) -> str:
 def dense_name(layer: int, weight: Weight) -> str:
     """What a dense layer's matrix is called on disk."""
     return f"model.layers.{layer}.mlp.{weight}_proj.weight"
+
+
+def kept_name(layer: int, weight: Weight) -> str:
+    """What a matrix is called in a layer that stays dense among mixtures."""
+    return f"model.layers.{layer}.block_sparse_moe.{weight}_proj.weight"
 
 
 class Output(NamedTuple):
@@ -107,7 +116,8 @@ def outputs(stored: Mapping[str, Stored], made: Architecture) -> Iterator[Output
     The experts made of one dense matrix follow each other, so that it is read once: gate, then up, then down.
     """
     assert made.experts is not None
-    experts, wide = made.experts.count, (made.ffn_size, made.hidden_size)
+    experts = made.experts
+    members = [*([None] if experts.shared_ffn_size else []), *range(experts.count)]
     for name in sorted(stored, key=_natural):
         tensor = stored[name]
         if LEFTOVER.fullmatch(name):
@@ -116,12 +126,16 @@ def outputs(stored: Mapping[str, Stored], made: Architecture) -> Iterator[Output
         if match is None:
             yield Output(name, tensor.dtype, tensor.shape, source=name)
             continue
-        layer = int(match["layer"])
-        if match["weight"] == "gate":
-            yield Output(router_name(layer), tensor.dtype, (experts, made.hidden_size), layer=layer)
-        for expert in range(experts):
-            place = Place(layer, expert, _weight(match["weight"]))
-            shape = wide[::-1] if place.weight == "down" else wide
+        layer, weight = int(match["layer"]), _weight(match["weight"])
+        if layer not in made.mixture_layers:
+            yield Output(kept_name(layer, weight), tensor.dtype, tensor.shape, source=name)
+            continue
+        if weight == "gate":
+            yield Output(router_name(layer), tensor.dtype, (experts.count, made.hidden_size), layer=layer)
+        for expert in members:
+            place = Place(layer, expert, weight)
+            wide = (made.ffn_size if expert is not None else experts.shared_ffn_size or 0, made.hidden_size)
+            shape = wide[::-1] if weight == "down" else wide
             yield Output(place.name, tensor.dtype, shape, source=name, place=place, layer=layer)
 
 
@@ -171,6 +185,12 @@ def moe_config(path: Path, made: Architecture) -> dict[str, Any]:
                 f"{path}: {field!r} is {dense[field]!r}, upcycling knows {wanted!r} only",
                 hint="upcycling reads Llama's layout: SwiGLU feed-forward networks without biases",
             )
+    rotary: dict[str, Any] = dense.get("rope_scaling") or dense.get("rope_parameters") or {}
+    if (kind := rotary.get("rope_type", rotary.get("type", "default"))) != "default":
+        raise BunbukuError(
+            f"{path}: the rotary positions are of type {kind!r}, upcycling knows 'default' only",
+            hint="an architecture here states `rope_theta` alone: training would forget the scaling",
+        )
     experts = made.experts
     assert experts is not None
     config = {field: dense.get(field, default) for field, default in _CARRIED.items()}
@@ -187,11 +207,23 @@ def moe_config(path: Path, made: Architecture) -> dict[str, Any]:
         "output_router_logits": False,
         "sliding_window": None,
     }
-    if experts.normalization is not None:
-        normalization = experts.normalization.model_dump(mode="json")
-        config |= {"model_type": MODEL_TYPE, "architectures": [ARCHITECTURE], "router_normalization": normalization}
-        config["auto_map"] = AUTO_MAP
-    return config
+    return config if experts.is_mixtral else config | own_fields(made)
+
+
+def own_fields(made: Architecture) -> dict[str, Any]:
+    """What `config.json` of a `bunbuku_moe` says besides what a Mixtral's does."""
+    experts = made.experts
+    assert experts is not None
+    return {
+        "model_type": MODEL_TYPE,
+        "architectures": [ARCHITECTURE],
+        "auto_map": AUTO_MAP,
+        "router_normalization": experts.normalization and experts.normalization.model_dump(mode="json"),
+        "gate_order": experts.gate_order,
+        "mixture_layers": None if experts.layers is None else list(experts.layers),
+        "dense_intermediate_size": made.dense_ffn_size,
+        "shared_intermediate_size": experts.shared_ffn_size,
+    }
 
 
 def _weight(name: str) -> Weight:

@@ -38,7 +38,7 @@ class Heard(NamedTuple):
     hidden_TD: list[Floats]
     """What the layer's feed-forward network, or its router, was given."""
     logits_TE: list[Floats]
-    """Router logits that the gates are a softmax of, normalised if the model does so; none in a dense model."""
+    """Router logits that the gates are a softmax of, normalised if the model does so, of every layer with experts."""
 
 
 def documents(corpus: Artifact[Corpus], *, tokens: int) -> Iterator[Document]:

@@ -48,7 +48,8 @@ def _class_of_sign(sign: str) -> str:
 class Routing:
     """What was counted of one model."""
 
-    layers: int
+    layers: tuple[int, ...]
+    """Those with experts, from 0; L counts them."""
     experts: int
     active: int
     domains: dict[str, Matrix] = field(default_factory=dict)
@@ -79,12 +80,12 @@ class Routing:
             self._count(self.classes, name, choices_LTE[:, of_token == name])
 
     def _count(self, into: dict[str, Matrix], name: str, choices_LTE: Matrix) -> None:
-        into[name] = into.get(name, np.zeros((self.layers, self.experts))) + choices_LTE.sum(axis=1)
+        into[name] = into.get(name, np.zeros((len(self.layers), self.experts))) + choices_LTE.sum(axis=1)
 
     @property
     def load_LE(self) -> Matrix:
         """Tokens of every expert over an even share."""
-        counts_LE = sum(self.domains.values(), np.zeros((self.layers, self.experts)))
+        counts_LE = sum(self.domains.values(), np.zeros((len(self.layers), self.experts)))
         return counts_LE / counts_LE.mean(axis=1, keepdims=True)
 
     @property

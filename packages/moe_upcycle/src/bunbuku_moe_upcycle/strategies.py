@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import Annotated, Literal
 
 import numpy as np
-from bunbuku_contracts import Config
+from bunbuku_contracts import Config, Experts
 from pydantic import Field, NonNegativeFloat
 
 from bunbuku_moe_upcycle.layout import WEIGHTS, Place, Weight
@@ -45,9 +45,15 @@ class Strategy(Config):
     def expert(self, part: Floats, place: Place, seed: int) -> Floats:
         """One weight matrix of one expert, from its part of the dense network's; the part itself if nothing changes."""
 
+    def changes(self, experts: Experts) -> str | None:
+        """Why a model with such experts computes something else than the dense one; `None` if it does not."""
+        if experts.gate_order == "softmax_first" and experts.active < experts.count:
+            return "`gate_order` 'softmax_first' leaves gates that do not sum to 1"
+        return self.alters(experts.active)
+
     @abstractmethod
-    def changes(self, active: int) -> str | None:
-        """Why a model with `active` experts a token computes something else than the dense one; `None` if it does not."""
+    def alters(self, active: int) -> str | None:
+        """Why networks made so, `active` of them a token, answer otherwise where gates sum to 1; `None` if they do not."""
 
 
 class Copy(Strategy):
@@ -61,7 +67,7 @@ class Copy(Strategy):
     def expert(self, part: Floats, place: Place, seed: int) -> Floats:
         return part
 
-    def changes(self, active: int) -> str | None:
+    def alters(self, active: int) -> str | None:
         return None
 
 
@@ -86,7 +92,7 @@ class Noise(Strategy):
         noise += part
         return noise
 
-    def changes(self, active: int) -> str | None:
+    def alters(self, active: int) -> str | None:
         return f"noise of `scale` {self.scale} changes every weight" if self.scale else None
 
 
@@ -112,7 +118,7 @@ class Drop(Strategy):
         made[chosen] = drawn * np.float32(deviation_of(dropped)) + dropped.mean(dtype=np.float64).astype(np.float32)
         return made.T if place.weight == "down" else made
 
-    def changes(self, active: int) -> str | None:
+    def alters(self, active: int) -> str | None:
         return f"`ratio` {self.ratio} of the inner units is drawn anew" if self.ratio else None
 
     def _chosen(self, units: int, place: Place, seed: int) -> np.ndarray:
@@ -143,6 +149,7 @@ class Granular(Strategy):
     def part(self, dense: Floats, place: Place) -> Floats:
         units_first = dense.T if place.weight == "down" else dense
         width = len(units_first) // self.parts
+        assert place.expert is not None
         first = place.expert % self.parts * width
         slice_ = units_first[first : first + width] * np.float32(self._factor(place.weight))
         return slice_.T if place.weight == "down" else slice_
@@ -150,12 +157,12 @@ class Granular(Strategy):
     def expert(self, part: Floats, place: Place, seed: int) -> Floats:
         return self.change.expert(part, place, seed)
 
-    def changes(self, active: int) -> str | None:
+    def alters(self, active: int) -> str | None:
         if active % self.parts:
             return f"`active` {active} is no multiple of `parts` {self.parts}, so that a token meets part of a copy"
         if self.scaling in ("megatron", "none"):
             return f"`scaling` {self.scaling!r} does not make up for the gates of the slices"
-        return self.change.changes(active)
+        return self.change.alters(active)
 
     def _factor(self, weight: Weight) -> float:
         powers = {
@@ -179,7 +186,7 @@ class Branches(Strategy):
     def expert(self, part: Floats, place: Place, seed: int) -> Floats:
         return part
 
-    def changes(self, active: int) -> str | None:
+    def alters(self, active: int) -> str | None:
         return "the experts are networks of different checkpoints"
 
 

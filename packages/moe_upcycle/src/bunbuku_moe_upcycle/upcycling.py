@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bunbuku_moe_upcycle.function import FunctionProbe
-from bunbuku_moe_upcycle.layout import Output, norm_name
+from bunbuku_moe_upcycle.layout import Output, Place, norm_name
 from bunbuku_moe_upcycle.routers import AnyRouter
 from bunbuku_moe_upcycle.strategies import AnyStrategy
 from bunbuku_moe_upcycle.tensors import BYTES, Floats, TensorFolder, decode, encode, planned_bytes, write_tensors
@@ -61,15 +61,24 @@ class Upcycling:
             return self._whole(output.source, output.dtype)
         place = output.place
         dense = self._read(0, output.source)
-        own = self._read(place.expert % len(self.folders), output.source)
-        part = self.strategy.part(own, place)
-        expert = self.strategy.expert(part, place, self.seed)
-        made = encode(expert, output.dtype)
-        stored = expert if expert is dense else decode(made, output.dtype).reshape(output.shape)
-        if expert is not part:
+        if place.expert is None:
+            part = network = self._share(self._mean(output.source), place)
+        else:
+            own = self._read(place.expert % len(self.folders), output.source)
+            part = self._share(self.strategy.part(own, place), place)
+            network = self.strategy.expert(part, place, self.seed)
+        made = encode(network, output.dtype)
+        stored = network if network is dense else decode(made, output.dtype).reshape(output.shape)
+        if network is not part:
             self.perturbation.add(part, stored)
         self.probe.add(place, dense, stored)
         return made
+
+    def _share(self, matrix: Floats, place: Place) -> Floats:
+        """Half of the answer where a shared network gives the other half: a power of two, which rounds nothing."""
+        if self.probe.experts.shared_ffn_size is None or place.weight != "down":
+            return matrix
+        return matrix * np.float32(0.5)
 
     def _router(self, output: Output) -> bytes:
         assert output.layer is not None
@@ -87,10 +96,15 @@ class Upcycling:
         """As it is, or the mean over the branches."""
         if len(self.folders) == 1:
             return self.folders[0].raw(name)
+        return encode(self._mean(name), dtype)
+
+    def _mean(self, name: str) -> Floats:
+        if len(self.folders) == 1:
+            return self._read(0, name)
         total = self.folders[0].read(name)
         for folder in self.folders[1:]:
             total = total + folder.read(name)
-        return encode(total / np.float32(len(self.folders)), dtype)
+        return total / np.float32(len(self.folders))
 
     def _read(self, folder: int, name: str) -> Floats:
         if folder not in self._last or self._last[folder][0] != name:

@@ -30,6 +30,7 @@ class AdaptiveBalance(Config):
     smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Its β: how much of the coefficient stays from step to step."""
     capacity_factor: PositiveFloat = 1.0
+    """What an expert could take, over an even share."""
 
     def dropped(self, load: Sequence[float]) -> float:
         """Share of a layer's choices beyond the capacity, for loads over an even share."""

@@ -52,7 +52,7 @@ def read_architecture(folder: Path) -> Architecture:
             max_positions=config["max_position_embeddings"],
             rope_theta=_theta(path, config),
             norm_eps=config["rms_norm_eps"],
-            experts=None if kind == "llama" else _experts(config, normalized=kind == "bunbuku_moe"),
+            experts=None if kind == "llama" else _experts(config, own=kind == "bunbuku_moe"),
         )
     except KeyError as error:
         raise ArtifactError(f"{path} lacks {error.args[0]!r}", hint="is it the configuration of a model?") from None
@@ -71,13 +71,23 @@ def _theta(path: Path, config: dict[str, Any]) -> float:
     return parameters.get("rope_theta") or config.get("rope_theta") or 10_000.0
 
 
-def _experts(config: dict[str, Any], *, normalized: bool) -> Experts:
-    return Experts(
-        count=config["num_local_experts"],
-        active=config["num_experts_per_tok"],
-        aux_loss_coefficient=config.get("router_aux_loss_coef", 0.0),
-        normalization=RouterNormalization.model_validate(config["router_normalization"]) if normalized else None,
-    )
+def _experts(config: dict[str, Any], *, own: bool) -> Experts:
+    fields: dict[str, Any] = {
+        "count": config["num_local_experts"],
+        "active": config["num_experts_per_tok"],
+        "aux_loss_coefficient": config.get("router_aux_loss_coef", 0.0),
+    }
+    if own:
+        rule = config["router_normalization"]
+        some = config.get("mixture_layers") is not None
+        fields |= {
+            "normalization": rule and RouterNormalization.model_validate(rule),
+            "gate_order": config.get("gate_order", "choice_first"),
+            "layers": tuple(config["mixture_layers"]) if some else None,
+            "dense_ffn_size": config.get("dense_intermediate_size") if some else None,
+            "shared_ffn_size": config.get("shared_intermediate_size"),
+        }
+    return Experts(**fields)
 
 
 def _refused(path: Path, field: str, value: Any, wanted: str) -> ArtifactError:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bunbuku_contracts import Architecture, Artifact, Tokenizer
+from bunbuku_contracts import Architecture, Artifact, Tokenizer, complete_hf_folder
 from safetensors.torch import save_file
 
 from bunbuku_pretrain.layout import pieces
@@ -40,11 +40,12 @@ def write_folder(
         target = folder / file.path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(tokenizer.path(file), target)
+    complete_hf_folder(folder)
     return exported
 
 
 def model_config(architecture: Architecture, tokenizer: Tokenizer, *, dtype: str = "float32") -> dict[str, Any]:
-    """The `config.json`: Llama, Mixtral, or a mixture whose router normalises."""
+    """The `config.json`: Llama, Mixtral, or a mixture of our own."""
     config: dict[str, Any] = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -88,11 +89,15 @@ def _mixture(architecture: Architecture) -> dict[str, Any]:
         "router_jitter_noise": 0.0,
         "sliding_window": None,
     }
-    if experts.normalization is not None:
+    if not experts.is_mixtral:
         fields |= {
             "architectures": ["BunbukuMoeForCausalLM"],
             "model_type": "bunbuku_moe",
-            "router_normalization": experts.normalization.model_dump(mode="json"),
+            "router_normalization": experts.normalization and experts.normalization.model_dump(mode="json"),
+            "gate_order": experts.gate_order,
+            "mixture_layers": None if experts.layers is None else list(experts.layers),
+            "dense_intermediate_size": architecture.dense_ffn_size,
+            "shared_intermediate_size": experts.shared_ffn_size,
         }
     return fields
 

@@ -27,6 +27,8 @@ from bunbuku_pretrain.spikes import Memory
 from bunbuku_pretrain.training import TrainConfig, TrainRun
 
 STATE = "state.json"
+DEAD = 0.01
+"""An expert with less than this share of an even load is called dead."""
 
 
 class Start(Config):
@@ -126,8 +128,15 @@ class LayerMixture(Config):
     """Tokens of each expert, over an even share."""
     entropy: float
     max1_max2: float
+    dropped: float | None = None
+    """Share of the choices beyond what experts could take; see `Mixture.dropped`."""
     coefficient: float | None = None
     """Of the load-balancing loss in the next step, where it is adaptive."""
+
+    @property
+    def dead(self) -> int:
+        """Experts with less than a hundredth of an even share."""
+        return sum(one < DEAD for one in self.load)
 
 
 class Mixture(Config):
@@ -146,7 +155,11 @@ class Mixture(Config):
     """A token's largest gate over the next one (Skywork-MoE, arXiv:2406.06563), as a geometric mean over tokens."""
     dead: NonNegativeInt | None = None
     """Experts of all layers with less than a hundredth of an even share of the step's tokens."""
+    dropped: float | None = None
+    """Share of the step's choices beyond `adaptive_balance.capacity_factor` times an even share, 1 where none is given: what
+    experts of that capacity would drop. None is dropped here."""
     layers: tuple[LayerMixture, ...] = ()
+    """Those with experts, in their order."""
 
     @property
     def figures(self) -> dict[str, float]:

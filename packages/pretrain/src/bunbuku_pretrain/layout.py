@@ -5,12 +5,14 @@ checkpoints stack pieces of the same key over layers and experts. Joining and sp
 one, so that going there and back gives the same bytes.
 
 Dense models have the names of `LlamaForCausalLM`, mixtures the older names of `MixtralForCausalLM`
-(`block_sparse_moe.experts.N.w1`), which every version of transformers and vLLM reads.
+(`block_sparse_moe.experts.N.w1`), which every version of transformers and vLLM reads. In a mixture of our own a layer
+without experts and the network beside experts are `block_sparse_moe.gate_proj` and `block_sparse_moe.shared_expert.gate_proj`.
 
 Shapes: V vocabulary, M model width, F feed-forward width, H heads, G key-value heads, D head size, Q = H / G.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -29,24 +31,53 @@ class Piece(NamedTuple):
     join: Callable[[Architecture, Tensors], torch.Tensor]
     split: Callable[[Architecture, torch.Tensor], Tensors]
 
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """What is stacked."""
+        return tuple(axis for axis in ("layer", "expert") if f"{{{axis}}}" in self.names[0])
+
     def named(self, *stacked: int) -> tuple[str, ...]:
         """The names in this layer, of this expert."""
-        return tuple(name.format(**dict(zip(("layer", "expert"), stacked, strict=False))) for name in self.names)
+        return tuple(name.format(**dict(zip(self.axes, stacked, strict=True))) for name in self.names)
+
+    def stack(self, architecture: Architecture) -> tuple[int, ...]:
+        """Lengths of the stacked axes."""
+        lengths = {"layer": architecture.layers, "expert": architecture.experts.count if architecture.experts else 1}
+        return tuple(lengths[axis] for axis in self.axes)
 
     def places(self, architecture: Architecture) -> Iterator[tuple[int, ...]]:
-        """Every place in the stack: `()` where nothing is stacked, else layers, or layers and experts."""
-        if "{layer}" not in self.names[0]:
-            yield ()
-            return
-        for layer in range(architecture.layers):
-            if "{expert}" in self.names[0] and architecture.experts is not None:
-                yield from ((layer, expert) for expert in range(architecture.experts.count))
-            else:
-                yield (layer,)
+        """Every place in the stack: `()` where nothing is stacked, else layers, experts, or layers and experts."""
+        return product(*map(range, self.stack(architecture)))
+
+    def of_layer(self, layer: int) -> "Piece":
+        """The piece of one layer alone, as checkpoints have it whose layers differ."""
+        key = self.key.replace("decoder.layers.", f"decoder.layers.{layer}.")
+        return self._replace(key=key, names=tuple(name.replace("{layer}", str(layer)) for name in self.names))
 
 
 def pieces(architecture: Architecture) -> tuple[Piece, ...]:
-    """All pieces of a model, in the order of the Hugging Face file: embedding, layers, norm, head."""
+    """All pieces of a model, in the order of the Hugging Face file: embedding, layers, norm, head.
+
+    Where some layers are dense and others mixtures, Megatron stacks no layers: each has keys of its own.
+    """
+    experts = architecture.experts
+    if experts is None or experts.layers is None:
+        layers = _layer(architecture, mixture=experts is not None)
+    else:
+        layers = tuple(
+            piece.of_layer(layer)
+            for layer in range(architecture.layers)
+            for piece in _layer(architecture, mixture=layer in experts.layers)
+        )
+    return (
+        Piece("embedding.word_embeddings.weight", ("model.embed_tokens.weight",), _pad, _whole),
+        *layers,
+        _alone("decoder.final_layernorm.weight", "model.norm.weight"),
+        Piece("output_layer.weight", ("lm_head.weight",), _pad, _whole),
+    )
+
+
+def _layer(architecture: Architecture, *, mixture: bool) -> tuple[Piece, ...]:
     layer = "model.layers.{layer}."
     attention = (
         _alone("decoder.layers.self_attention.linear_qkv.layer_norm_weight", layer + "input_layernorm.weight"),
@@ -58,13 +89,10 @@ def pieces(architecture: Architecture) -> tuple[Piece, ...]:
         ),
         _alone("decoder.layers.self_attention.linear_proj.weight", layer + "self_attn.o_proj.weight"),
     )
-    return (
-        Piece("embedding.word_embeddings.weight", ("model.embed_tokens.weight",), _pad, _whole),
-        *attention,
-        *(_mixture(layer) if architecture.experts else _dense(layer)),
-        _alone("decoder.final_layernorm.weight", "model.norm.weight"),
-        Piece("output_layer.weight", ("lm_head.weight",), _pad, _whole),
-    )
+    if mixture:
+        shared = architecture.experts is not None and architecture.experts.shared_ffn_size is not None
+        return (*attention, *_mixture(layer), *(_shared(layer) if shared else ()))
+    return (*attention, *_dense(layer, "mlp" if architecture.experts is None else "block_sparse_moe"))
 
 
 def names(architecture: Architecture) -> list[str]:
@@ -74,16 +102,26 @@ def names(architecture: Architecture) -> list[str]:
     ]
 
 
-def _dense(layer: str) -> tuple[Piece, ...]:
+def _dense(layer: str, called: str) -> tuple[Piece, ...]:
     return (
         _alone("decoder.layers.mlp.linear_fc1.layer_norm_weight", layer + "post_attention_layernorm.weight"),
+        *_gated("decoder.layers.mlp", layer + called),
+    )
+
+
+def _shared(layer: str) -> tuple[Piece, ...]:
+    return _gated("decoder.layers.mlp.shared_experts", layer + "block_sparse_moe.shared_expert")
+
+
+def _gated(key: str, name: str) -> tuple[Piece, ...]:
+    return (
         Piece(
-            "decoder.layers.mlp.linear_fc1.weight",
-            (f"{layer}mlp.gate_proj.weight", f"{layer}mlp.up_proj.weight"),
+            f"{key}.linear_fc1.weight",
+            (f"{name}.gate_proj.weight", f"{name}.up_proj.weight"),
             _join_gate_up,
             _split_gate_up,
         ),
-        _alone("decoder.layers.mlp.linear_fc2.weight", layer + "mlp.down_proj.weight"),
+        _alone(f"{key}.linear_fc2.weight", f"{name}.down_proj.weight"),
     )
 
 

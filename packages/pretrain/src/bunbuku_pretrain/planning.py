@@ -197,9 +197,7 @@ def memory(model: Architecture, layout: Layout, phase: Phase, data_parallel: int
 
 def _local_weights(model: Architecture, layout: Layout) -> tuple[float, float]:
     """Weights on one GPU, those of experts apart; the embedding and the head lie on the first and last stage."""
-    experts = 0.0
-    if model.experts is not None:
-        experts = 3 * model.hidden_size * model.ffn_size * model.experts.count * model.layers
+    experts = model.expert_parameters
     embedding = model.vocab_size * model.hidden_size
     ends = embedding * (2 if layout.pipeline == 1 and not model.tied_embeddings else 1)
     layers = model.parameters - experts - embedding * (1 if model.tied_embeddings else 2)
@@ -216,12 +214,13 @@ def _layer_activations(model: Architecture, layout: Layout, phase: Phase) -> flo
     if layout.recompute == "full":
         return 2 * tokens * width / layout.tensor
     active = model.experts.active if model.experts else 1
+    # Of a model whose layers differ the largest one: a stage may be of these alone.
+    mixed = active * model.ffn_size + ((model.experts.shared_ffn_size or 0) if model.experts else 0)
+    widths = max(mixed, model.dense_ffn_size)
     norms = 2 * 2 * width  # what goes into either norm
     attention = 2 * (width + width + 2 * keys + width)  # normed input; queries, keys and values; what comes out
     into_experts = 2 * width * (active if model.experts else 1)
-    feed_forward = active * 2 * (2 * model.ffn_size) + (
-        0 if layout.recompute == "selective" else active * 2 * model.ffn_size
-    )
+    feed_forward = 2 * (2 * widths) + (0 if layout.recompute == "selective" else 2 * widths)
     return tokens * (norms + attention + into_experts + feed_forward) / layout.tensor
 
 

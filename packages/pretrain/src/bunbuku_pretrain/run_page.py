@@ -14,7 +14,7 @@ from statistics import fmean
 
 from bunbuku_pretrain.charts import COLOURS, MOST_COLUMNS, Line, Mark, heat_map, line_chart, short
 from bunbuku_pretrain.durations import duration
-from bunbuku_pretrain.job import StepRecord
+from bunbuku_pretrain.job import LayerMixture, StepRecord
 from bunbuku_pretrain.observations import QUANTILES, Event, Statistics
 from bunbuku_pretrain.story import Story, incidents
 
@@ -180,6 +180,14 @@ def _charts(story: Story) -> Iterator[tuple[str, str, list[Line], bool, str]]:
     yield "Max1/Max2", "geometric mean over tokens", [sharpness], False, "a token's largest gate over the next"
     dead = of("dead experts", lambda r: r.mixture and r.mixture.dead, 0)
     yield "Dead experts", "experts of all layers", [dead], False, "with less than a hundredth of an even share"
+    dropped = of("beyond capacity", lambda r: r.mixture and r.mixture.dropped, 0)
+    yield (
+        "Tokens beyond capacity",
+        "share of the choices",
+        [dropped],
+        False,
+        "what experts of a stated capacity would drop",
+    )
     memory = [(float(one.tokens), one.memory_bytes / 2**30) for one in story.statistics]
     yield "Memory", "GiB of the fullest rank", [Line("memory", memory, 5)], False, ""
 
@@ -268,15 +276,26 @@ def _layers(story: Story, marks: Sequence[Mark]) -> str:
 
 
 def _experts(story: Story, marks: Sequence[Mark]) -> str:
-    """How unevenly each layer of a mixture sends its tokens."""
+    """How each layer of a mixture sends its tokens."""
     mixed = [(record.tokens, record.mixture.layers) for record in story.records if record.mixture]
     every = max(1, len(mixed) // (4 * MOST_COLUMNS))
-    columns = [(float(tokens), [max(one.load) for one in layers]) for tokens, layers in mixed[::every] if layers]
-    if not columns:
-        return ""
-    title, rows = "Load of the most used expert", story.rows[1:-1]
-    svg = heat_map(rows, columns, title=title, marks=marks, until=story.tokens)
-    return _figure(title, (), svg, "over an even share, layer by layer")
+    shown = [(float(tokens), layers) for tokens, layers in mixed[::every] if layers]
+    rows = [story.rows[1:-1][layer] for layer in story.job.architecture.mixture_layers]
+    figures: list[str] = []
+    for title, note, value in _OF_LAYERS if shown else ():
+        columns = [(tokens, [value(one) for one in layers]) for tokens, layers in shown]
+        svg = heat_map(rows, columns, title=title, marks=marks, until=story.tokens)
+        figures.append(_figure(title, (), svg, note))
+    return "".join(figures)
+
+
+_OF_LAYERS: tuple[tuple[str, str, Callable[[LayerMixture], float]], ...] = (
+    ("Load of the most used expert", "over an even share, layer by layer", lambda one: max(one.load)),
+    ("Router entropy, layer by layer", "nats, of a token's gates over all experts", lambda one: one.entropy),
+    ("Max1/Max2, layer by layer", "a token's largest gate over the next", lambda one: one.max1_max2),
+    ("Dead experts, layer by layer", "with less than a hundredth of an even share", lambda one: one.dead),
+    ("Tokens beyond capacity, layer by layer", "share of the choices", lambda one: one.dropped or 0.0),
+)
 
 
 def _moments(story: Story, marks: Sequence[Mark]) -> str:

@@ -67,6 +67,7 @@ def section(history: Sequence[StepRecord], architecture: Architecture) -> Sectio
         _curve("balance loss", "1 is even", history, lambda record: record.mixture and record.mixture.balance),
         _curve("most used expert", "over an even share", history, lambda record: record.mixture and record.mixture.most_load),
         _curve("least used expert", "over an even share", history, lambda record: record.mixture and record.mixture.least_load),
+        _curve("tokens beyond capacity", "share of the choices", history, lambda record: record.mixture and record.mixture.dropped),
         _curve("router z-loss", "mean of log²Z", history, lambda record: record.mixture and record.mixture.z_loss),
         *_by_part(history),
     )  # fmt: skip

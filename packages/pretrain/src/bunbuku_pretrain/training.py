@@ -236,6 +236,11 @@ def check_layout(course: "Course", settings: TrainRun, architecture: Architectur
             f"`tensor_parallel` is {settings.tensor_parallel} and `sequence_parallel` is off, and the model is a mixture",
             hint="leave `sequence_parallel` on: Megatron's mixtures need it (transformer/moe/moe_layer.py:630)",
         )
+    if architecture.experts and architecture.experts.active == 1 and architecture.experts.gate_order == "choice_first":
+        raise BunbukuError(
+            "the mixture sends a token to 1 expert and takes the softmax over it alone, which is 1: its router cannot learn",
+            hint="upcycle with `gate_order` 'softmax_first', or with two `active` experts",
+        )
     if course.config.adaptive_balance and not (architecture.experts and architecture.experts.aux_loss_coefficient):
         raise BunbukuError(
             "`adaptive_balance` is given, and the model has no experts or its `aux_loss_coefficient` is 0",

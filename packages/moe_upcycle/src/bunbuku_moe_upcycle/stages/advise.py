@@ -46,7 +46,7 @@ class AdviseConfig(Config):
         return self
 
 
-@stage("moe_upcycle.advise", revision=1)
+@stage("moe_upcycle.advise", revision=2)
 def advise(
     draft: Draft,
     config: AdviseConfig,
@@ -59,6 +59,11 @@ def advise(
     `bunbuku-pretrain plan`: `--plans dense=DIR --plans mixture=DIR`. Nothing is trained.
     """
     dense, seen = _dense(config, checkpoint)
+    if unknown := sorted(set(plans or {}) - {"dense", "mixture"}):
+        raise BunbukuError(
+            f"a plan is given as {unknown[0]!r}, of which nothing is asked",
+            hint="the models are called 'dense' and 'mixture': --plans dense=DIR --plans mixture=DIR",
+        )
     if dense.ffn_size % config.parts:
         raise BunbukuError(
             f"`parts` {config.parts} does not divide the {dense.ffn_size} inner units of the dense network",
@@ -100,17 +105,22 @@ def _dense(config: AdviseConfig, checkpoint: Artifact[Checkpoint] | None) -> tup
 def _cost(config: AdviseConfig, name: str, model: Architecture, plans: dict[str, Artifact[Report]]) -> Cost:
     length = config.budget.sequence_length
     speed = config.gpus.tokens_per_second(model, length) if config.gpus is not None else None
-    if name in plans:
-        metrics = plans[name].manifest.metrics
-        if metrics.get("parameters") != model.parameters:
-            raise BunbukuError(
-                f"the plan {name!r} ({plans[name].dir}) is of a model of {metrics.get('parameters', 0):,.0f} weights, "
-                f"this one has {model.parameters:,}",
-                hint="plan the same model with bunbuku-pretrain plan",
-            )
-        speeds = [value for figure, value in metrics.items() if figure.startswith("tokens_per_second.")]
-        speed = min(speeds)
-    return Cost(model, model.flops_per_token(length), speed)
+    if name not in plans:
+        return Cost(model, model.flops_per_token(length), speed)
+    metrics = plans[name].manifest.metrics
+    speeds = [value for figure, value in metrics.items() if figure.startswith("tokens_per_second.")]
+    if not speeds or "parameters" not in metrics:
+        raise BunbukuError(
+            f"{plans[name].dir}, given as the plan {name!r}, is no plan: it says no `parameters` and no `tokens_per_second`",
+            hint="bunbuku-pretrain plan makes one",
+        )
+    if metrics["parameters"] != model.parameters:
+        raise BunbukuError(
+            f"the plan {name!r} ({plans[name].dir}) is of a model of {metrics['parameters']:,.0f} weights, "
+            f"this one has {model.parameters:,}",
+            hint="plan the same model with bunbuku-pretrain plan",
+        )
+    return Cost(model, model.flops_per_token(length), min(speeds), metrics.get("memory_gib.total"))
 
 
 def _figures(cost: Cost, tokens: int) -> dict[str, float]:
@@ -125,6 +135,8 @@ def _figures(cost: Cost, tokens: int) -> dict[str, float]:
     days = cost.days(tokens)
     if cost.tokens_per_second is not None and days is not None:
         found |= {"tokens_per_second": cost.tokens_per_second, "days": days}
+    if cost.memory_gib is not None:
+        found["memory_gib"] = cost.memory_gib
     return found
 
 
@@ -151,14 +163,16 @@ def _sections(config: AdviseConfig, costs: dict[str, Cost], *, seen: int, ratio:
         "weights_gib": "weights in bf16, GiB",
         "training_gib": "weights, gradients and Adam, GiB",
         "flops_per_token": "operations a token",
+        "memory_gib": "memory of the fullest GPU, GiB",
         "tokens_per_second": "tokens a second",
         "days": "days for the tokens that are left",
     }
     rows = tuple(
         (label, *(round(figures[name][figure], 3) if figure in figures[name] else None for name in costs))
         for figure, label in labels.items()
+        if any(figure in of for of in figures.values())
     )
-    speed = "Speeds are those of the plans." if config.gpus is None else (
+    speed = "Speeds and memory are those of the plans, the speed that of the slowest phase." if config.gpus is None else (
         f"Where no plan is given, speeds assume that {config.gpus.count} GPUs reach {config.gpus.mfu:.0%} of their peak; "
         "mixtures often reach less."
     )  # fmt: skip

@@ -74,7 +74,7 @@ def _read(
 
     listener, architecture = Listener(checkpoint), checkpoint.manifest.spec.architecture
     assert architecture.experts is not None
-    found = Routing(architecture.layers, architecture.experts.count, architecture.experts.active)
+    found = Routing(architecture.mixture_layers, architecture.experts.count, architecture.experts.active)
     classes: dict[int, str] = {}
     for name, corpus in sorted(corpora.items()):
         for heard in listener.listen(documents(corpus, tokens=config.tokens), tokens=config.tokens):
@@ -121,9 +121,9 @@ def _sections(draft: Draft, config: RoutingConfig, found: Mapping[str, Routing])
     )
     rows = tuple((name, of.tokens, *(round(value, 4) for value in _figures(of).values())) for name, of in found.items())
     layers = tuple(
-        (name, layer, *(round(float(values[layer]), 4) for values in _by_layer(of).values()))
+        (name, layer, *(round(float(values[row]), 4) for values in _by_layer(of).values()))
         for name, of in found.items()
-        for layer in range(of.layers)
+        for row, layer in enumerate(of.layers)
     )
     yield Section(
         title="Routing",
@@ -159,7 +159,7 @@ def _curves(draft: Draft, found: Mapping[str, Routing]) -> Picture:
 
     shown = ("Max1/Max2", "most load", "bits of domain", "bits of kind")
     lines = {
-        label: {name: list(enumerate(map(float, _by_layer(of)[label]))) for name, of in found.items()}
+        label: {name: list(zip(of.layers, map(float, _by_layer(of)[label]), strict=True)) for name, of in found.items()}
         for label in shown
     }
     panels(draft.dir / "layers.png", "layer", lines, whole=True)
@@ -169,10 +169,12 @@ def _curves(draft: Draft, found: Mapping[str, Routing]) -> Picture:
 def _maps(draft: Draft, config: RoutingConfig, number: str, name: str, of: Routing) -> tuple[Picture, ...]:
     from bunbuku_moe_upcycle.pictures import share_maps
 
-    layers = sorted({0, of.layers // 2, of.layers - 1} if config.map_layers is None else set(config.map_layers))
-    if not layers or layers[-1] >= of.layers:
+    usual = {of.layers[0], of.layers[len(of.layers) // 2], of.layers[-1]}
+    layers = sorted(usual if config.map_layers is None else set(config.map_layers))
+    if not layers or not set(layers) <= set(of.layers):
         raise BunbukuError(
-            f"`map_layers` {config.map_layers!r} does not fit {name!r}, whose layers are 0 to {of.layers - 1}",
+            f"`map_layers` {config.map_layers!r} does not fit {name!r}, which has experts in layers "
+            f"{', '.join(map(str, of.layers))}",
             hint="leave it out to see the first, the middle and the last",
         )
     ordered = {kind: of.classes[kind] for kind in CLASSES if kind in of.classes}
@@ -180,7 +182,10 @@ def _maps(draft: Draft, config: RoutingConfig, number: str, name: str, of: Routi
     for what, counts in (("domains", of.domains), ("kinds", ordered)):
         path = f"{what}-{number}.png"
         share_LE = shares(counts)
-        maps = {f"layer {layer}": {group: list(share_LE[group][layer]) for group in share_LE} for layer in layers}
+        maps = {
+            f"layer {layer}": {group: list(share_LE[group][of.layers.index(layer)]) for group in share_LE}
+            for layer in layers
+        }
         share_maps(draft.dir / path, f"{name}: {what} of tokens", maps)
         caption = (
             f"{name}: share of the choices of each of the {what} of tokens that an expert gets, over an even share."

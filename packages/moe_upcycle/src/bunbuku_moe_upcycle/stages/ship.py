@@ -4,11 +4,11 @@ import json
 import shutil
 from typing import Literal
 
-from bunbuku_contracts import Artifact, BunbukuError, Checkpoint, Config, Draft, stage
+from bunbuku_contracts import Artifact, Checkpoint, Config, Draft, stage
 
 from bunbuku_moe_upcycle.checks import check_mixture
 from bunbuku_moe_upcycle.layout import AUTO_MAP, MODELING
-from bunbuku_moe_upcycle.remote import error_without_normalization, ship_modeling
+from bunbuku_moe_upcycle.remote import check_plain, ship_modeling
 from bunbuku_moe_upcycle.upcycling import write_json
 
 
@@ -16,30 +16,24 @@ class ShipConfig(Config):
     """For whom it is made."""
 
     form: Literal["own", "mixtral"] = "own"
-    """`own`: a normalised router takes its modelling file along, and whoever loads it says `trust_remote_code=True`.
-    `mixtral`: what opens everywhere without that, which a normalised router cannot become."""
+    """`own`: what is no Mixtral takes its modelling file along, and whoever loads it says `trust_remote_code=True`.
+    `mixtral`: what opens everywhere without that, which only what computes as a Mixtral does can become."""
 
 
 @stage("moe_upcycle.ship", revision=1)
 def ship(draft: Draft, config: ShipConfig, checkpoint: Artifact[Checkpoint]) -> Checkpoint:
     """Make a checkpoint with experts ready for programs that do not have this package.
 
-    With a normalised router, the folder gets `modeling_bunbuku_moe.py` and `config.json` points to it, so that transformers 4
+    With a router or layers that Mixtral does not have, the folder gets `modeling_bunbuku_moe.py` and `config.json` points to it, so that transformers 4
     and 5 open it with `trust_remote_code=True`. Without one it is a Mixtral already and is copied as it is.
     """
     experts = check_mixture("checkpoint", checkpoint, stage="ship")
-    if config.form == "mixtral" and experts.normalization is not None:
-        error = error_without_normalization(checkpoint)
-        raise BunbukuError(
-            f"{checkpoint.dir} has a normalised router, and as a plain Mixtral its layers would answer otherwise by up to "
-            f"{error:.2g} of their largest answer",
-            hint="division by each token's deviation is no matrix: leave `form` at 'own', or upcycle and train without "
-            "normalisation",
-        )
+    if config.form == "mixtral":
+        check_plain(checkpoint, experts)
     for file in draft.track(checkpoint.files(), unit="files", total=len(checkpoint.files())):
         (draft.dir / file.path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(checkpoint.path(file), draft.dir / file.path)
-    if experts.normalization is not None:
+    if not experts.is_mixtral:
         (draft.dir / f"{MODELING}.py").unlink(missing_ok=True)
         ship_modeling(draft.dir, experts)
         path = draft.dir / "config.json"

@@ -14,10 +14,11 @@ from bunbuku_contracts import (
     Corpus,
     Draft,
     Experts,
+    GateOrder,
     RouterNormalization,
     stage,
 )
-from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from bunbuku_moe_upcycle.checks import check_branches, check_dense, check_tensors
 from bunbuku_moe_upcycle.function import FunctionProbe
@@ -30,12 +31,22 @@ from bunbuku_moe_upcycle.upcycling import Upcycling, shards, write_json, write_s
 
 
 class UpcycleConfig(Config):
-    """What the model with experts looks like before it is trained on. Every layer gets experts."""
+    """What the model with experts looks like before it is trained on."""
 
     experts: Annotated[int, Field(ge=2)] = 8
     """Feed-forward networks in place of each dense one."""
     active: PositiveInt = 2
     """Experts a token is sent to."""
+    gate_order: GateOrder = "choice_first"
+    """`choice_first`: a softmax over the chosen experts, as in Mixtral. `softmax_first`: the chosen keep their share of a
+    softmax over all, which lets a router with one active expert learn, and does not sum to 1."""
+    layers: tuple[NonNegativeInt, ...] | None = None
+    """Layers, from 0, that get experts; all of them if left out."""
+    every: PositiveInt = 1
+    """Instead of `layers`: every so many layers the last gets experts, with 2 the layers 1, 3, 5 and so on."""
+    shared: bool = False
+    """Keeps the dense network in every layer with experts, for all tokens: it and the experts begin with half of the answer
+    each."""
     strategy: AnyStrategy = Noise()
     """How an expert is made of the dense network: `copy`, `noise`, `drop`, `granular` or `branches`."""
     router: AnyRouter = NormalRouter()
@@ -58,16 +69,24 @@ class UpcycleConfig(Config):
         slices = self.strategy.slices
         if self.experts % slices or self.experts < 2 * slices:
             raise ValueError(f"`experts` {self.experts} is not a multiple, twice or more, of `strategy.parts` {slices}")
-        if self.exact and (why := self.strategy.changes(self.active)):
+        if self.layers is not None and self.every > 1:
+            raise ValueError(f"`layers` {self.layers} and `every` {self.every} are given: give one of the two")
+        gates = Experts(count=self.experts, active=self.active, gate_order=self.gate_order, layers=self.layers)
+        if self.exact and (why := self.strategy.changes(gates)):
             raise ValueError(f"`exact` cannot be: {why}")
         return self
 
-    @property
-    def mixture(self) -> Experts:
-        """The experts as the architecture states them."""
+    def mixture(self, dense: Architecture) -> Experts:
+        """The experts as the architecture of what is made of `dense` states them."""
+        layers = tuple(range(self.every - 1, dense.layers, self.every)) if self.layers is None else self.layers
+        some = len(layers) < dense.layers
         return Experts(
             count=self.experts,
             active=self.active,
+            gate_order=self.gate_order,
+            layers=layers if some else None,
+            dense_ffn_size=dense.ffn_size if some else None,
+            shared_ffn_size=dense.ffn_size if self.shared else None,
             normalization=None if self.normalization == "none" else self.normalization,
             aux_loss_coefficient=self.aux_loss_coefficient,
         )
@@ -78,7 +97,7 @@ class UpcycleConfig(Config):
         return self.experts // self.strategy.slices
 
 
-@stage("moe_upcycle.upcycle", revision=2)
+@stage("moe_upcycle.upcycle", revision=3)
 def upcycle(
     draft: Draft,
     config: UpcycleConfig,
@@ -91,6 +110,8 @@ def upcycle(
     Every expert begins as the dense feed-forward network, changed by the strategy; the router begins at random. With the
     strategy `copy` the result computes what the dense model did. Train it on with `bunbuku-pretrain train`.
 
+    Experts go into all layers, into some (`layers`, `every`), and may leave the dense network at their side (`shared`).
+
     The strategy `branches` takes the experts from `--branches NAME=DIR`, checkpoints of the same model trained on texts of
     their own; the router `hidden` begins with what the dense model makes of `--prompts NAME=DIR`, a corpus a domain.
     """
@@ -102,10 +123,11 @@ def upcycle(
     means = _means(config, checkpoint, prompts)
     for path in copied_files(checkpoint):
         shutil.copyfile(path, draft.dir / path.name)
-    ship_modeling(draft.dir, config.mixture)
+    assert architecture.experts is not None
+    ship_modeling(draft.dir, architecture.experts)
     planned = list(outputs(dense.stored, architecture))
     folders = [dense, *(open_weights(branches[name]) for name in sorted(branches))]
-    probe = FunctionProbe(config.mixture, exact=config.exact)
+    probe = FunctionProbe(architecture.experts, exact=config.exact)
     making = Upcycling(folders, config.strategy, config.router, config.seed, probe, means)
     cut = shards(planned, config.target_shard_bytes)
     in_order = draft.track(chain.from_iterable(cut), unit="tensors", total=len(planned))
@@ -134,6 +156,12 @@ def _made_of(
             f"`strategy.parts` {slices}",
             hint="choose a number that divides them",
         )
+    last = max(config.layers) if config.layers else config.every - 1
+    if last >= dense.layers:
+        raise BunbukuError(
+            f"{checkpoint.dir}: its layers are 0 to {dense.layers - 1}, and experts are asked for in layer {last}",
+            hint="give other `layers`, or a smaller `every`",
+        )
     if isinstance(config.strategy, Branches) != bool(branches):
         given = ", ".join(sorted(branches)) or "none"
         raise BunbukuError(
@@ -153,7 +181,7 @@ def _made_of(
             f"{', '.join(sorted(prompts)) or 'none'}",
             hint="the router 'hidden' takes --prompts NAME=DIR, one a row, and no other does",
         )
-    return dense.model_copy(update={"experts": config.mixture, "ffn_size": dense.ffn_size // slices})
+    return dense.model_copy(update={"experts": config.mixture(dense), "ffn_size": dense.ffn_size // slices})
 
 
 def _means(

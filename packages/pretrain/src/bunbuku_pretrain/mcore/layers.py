@@ -13,6 +13,7 @@ from bunbuku_contracts import Architecture
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
 from megatron.core.transformer import ModuleSpec, TransformerConfig
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
+from megatron.core.transformer.transformer_layer import get_transformer_layer_offset
 from torch.nn.functional import scaled_dot_product_attention
 
 from bunbuku_pretrain.arithmetic import rms_norm, rotate, rotation, swiglu
@@ -95,46 +96,50 @@ def block(config: TransformerConfig, architecture: Architecture, *, transformer_
     if transformer_engine:
         from megatron.core.extensions.transformer_engine import TENorm
 
-        layer, norm = transformer_engine_layer(architecture, packed=packed), TENorm
+        norm = TENorm
+        made = partial(transformer_engine_layer, architecture, packed=packed)
     else:
-        layer = local_layer(architecture)
-    here = get_num_layers_to_build(config)
-    return TransformerBlockSubmodules(layer_specs=[layer] * here, layer_norm=norm)
+        made = partial(local_layer, architecture)
+    first = get_transformer_layer_offset(config)
+    here = range(first, first + get_num_layers_to_build(config))
+    kinds = {mixture: made(mixture=mixture) for mixture in {layer in architecture.mixture_layers for layer in here}}
+    return TransformerBlockSubmodules(
+        layer_specs=[kinds[layer in architecture.mixture_layers] for layer in here], layer_norm=norm
+    )
 
 
-def local_layer(architecture: Architecture) -> ModuleSpec:
+def local_layer(architecture: Architecture, *, mixture: bool) -> ModuleSpec:
     """A layer that runs anywhere."""
+    experts = architecture.experts if mixture else None
     layer: ModuleSpec = get_gpt_layer_local_spec(
-        num_experts=_count(architecture), moe_grouped_gemm=False, normalization="RMSNorm"
+        num_experts=experts and experts.count, moe_grouped_gemm=False, normalization="RMSNorm"
     )
     parts: Any = layer.submodules
     parts.input_layernorm = parts.pre_mlp_layernorm = Norm
     parts.self_attention.submodules.core_attention = partial(Attention, rope_theta=architecture.rope_theta)
-    if architecture.experts is None:
+    if experts is None:
         parts.mlp.keywords["submodules"].activation_func = SwiGLU
         return layer
-    mixture = parts.mlp.keywords["submodules"]
-    mixture.router = router_for(architecture.experts.normalization)
-    mixture.experts.keywords["submodules"].activation_func = SwiGLU
+    made_of = parts.mlp.keywords["submodules"]
+    made_of.router = router_for(experts.normalization)
+    made_of.experts.keywords["submodules"].activation_func = SwiGLU
+    made_of.shared_experts.keywords["submodules"].activation_func = SwiGLU
     # models/gpt/gpt_layer_specs.py:459-462 files the norm of a mixture under the name of a dense layer's.
     parts.sharded_state_dict_keys_map = {"input_layernorm.": "self_attention.linear_qkv.layer_norm_"}
     return layer
 
 
-def transformer_engine_layer(architecture: Architecture, *, packed: bool) -> ModuleSpec:
+def transformer_engine_layer(architecture: Architecture, *, mixture: bool, packed: bool) -> ModuleSpec:
     """A layer of Transformer Engine's modules; for packed documents with our attention, as theirs takes no such mask."""
     from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_with_transformer_engine_spec
 
+    experts = architecture.experts if mixture else None
     layer: ModuleSpec = get_gpt_layer_with_transformer_engine_spec(
-        num_experts=_count(architecture), moe_grouped_gemm=False
+        num_experts=experts and experts.count, moe_grouped_gemm=False
     )
     parts: Any = layer.submodules
     if packed:
         parts.self_attention.submodules.core_attention = partial(Attention, rope_theta=architecture.rope_theta)
-    if architecture.experts is not None:
-        parts.mlp.keywords["submodules"].router = router_for(architecture.experts.normalization)
+    if experts is not None:
+        parts.mlp.keywords["submodules"].router = router_for(experts.normalization)
     return layer
-
-
-def _count(architecture: Architecture) -> int | None:
-    return architecture.experts.count if architecture.experts else None

@@ -87,7 +87,7 @@ def transformer_config(
     flags: dict[str, Any] = {
         "num_layers": architecture.layers,
         "hidden_size": architecture.hidden_size,
-        "ffn_hidden_size": architecture.ffn_size,
+        "ffn_hidden_size": architecture.dense_ffn_size,
         "num_attention_heads": architecture.heads,
         "num_query_groups": architecture.kv_heads,
         "layernorm_epsilon": architecture.norm_eps,
@@ -139,14 +139,23 @@ def _experts(architecture: Architecture, settings: TrainRun) -> dict[str, Any]:
     experts = architecture.experts
     if experts is None:
         return {}
-    balanced = experts.aux_loss_coefficient > 0
     return {
         "num_moe_experts": experts.count,
         "moe_router_topk": experts.active,
         "moe_ffn_hidden_size": architecture.ffn_size,
         "moe_grouped_gemm": False,
         "moe_token_dispatcher_type": token_dispatcher(settings),
-        "moe_router_load_balancing_type": "aux_loss" if balanced else "none",
+        "moe_router_load_balancing_type": "aux_loss",
         "moe_aux_loss_coeff": experts.aux_loss_coefficient,
         "moe_router_dtype": "fp32",
+        "moe_router_pre_softmax": experts.gate_order == "softmax_first",
+        "moe_shared_expert_intermediate_size": experts.shared_ffn_size,
+        **_frequency(architecture),
     }
+
+
+def _frequency(architecture: Architecture) -> dict[str, Any]:
+    """Which layers are mixtures, if not all: Megatron then gives every layer keys of its own in a checkpoint."""
+    if architecture.experts is None or architecture.experts.layers is None:
+        return {}
+    return {"moe_layer_freq": [int(layer in architecture.mixture_layers) for layer in range(architecture.layers)]}

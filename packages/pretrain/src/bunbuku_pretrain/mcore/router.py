@@ -62,8 +62,15 @@ class Router(TopKRouter):
         self.meter: RouterMeter | None = None
 
     def get_aux_loss_coeff(self, aux_loss_type: str) -> float:
-        usual = super().get_aux_loss_coeff(aux_loss_type)
-        return usual if self.coefficient is None or not usual else self.coefficient
+        if aux_loss_type != self.routing_type:
+            return 0.0
+        # Megatron passes over a loss of coefficient 0; here it is taken all the same, to be measured, and not attached.
+        return self._pressure or 1.0
+
+    @property
+    def _pressure(self) -> float:
+        """Coefficient of the loss that is added."""
+        return self.config.moe_aux_loss_coeff if self.coefficient is None else self.coefficient  # type: ignore[return-value]
 
     def gating(self, input: torch.Tensor) -> torch.Tensor:
         raw_TE = super().gating(input)
@@ -99,6 +106,8 @@ class Router(TopKRouter):
             # Ranks that share a sequence have a part of its loss each; what is averaged over all ranks must be the whole.
             share = aux_loss.detach() / aux_loss_coeff
             self._meter(aux_loss.device).balance += share * reduce_group.size()
+        if not self._pressure:
+            return activation
         return super().attach_and_log_load_balancing_loss(
             activation, aux_loss_coeff, aux_loss, aux_loss_name, reduce_group, *rest, **named
         )

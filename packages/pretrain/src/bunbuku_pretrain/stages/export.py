@@ -13,14 +13,15 @@ class ExportConfig(Config):
     """Largest difference between Megatron's logits and transformers' on a batch of ids, both in fp32; null looks at none."""
 
 
-@stage("pretrain.export", revision=1)
+@stage("pretrain.export", revision=2)
 def export(
     draft: Draft, config: ExportConfig, checkpoint: Artifact[Checkpoint], tokenizer: Artifact[Tokenizer]
 ) -> Checkpoint:
     """Write a trained checkpoint as a folder that `AutoModelForCausalLM.from_pretrained` opens, tokenizer included.
 
-    A dense model becomes a `LlamaForCausalLM`, a mixture a `MixtralForCausalLM`, or with a normalised router a
-    `BunbukuMoeForCausalLM`, which `bunbuku-moe-upcycle` gives to transformers. Numbers are not changed. Then transformers
+    A dense model becomes a `LlamaForCausalLM`, a mixture a `MixtralForCausalLM`, or where Mixtral has not its like a
+    `BunbukuMoeForCausalLM`, which `bunbuku-moe-upcycle` gives to transformers; installed here, it also puts its modelling
+    file beside the weights, for programs without it (`trust_remote_code`). Numbers are not changed. Then transformers
     opens what was written, and its logits are compared with Megatron's.
     """
     from bunbuku_pretrain.hugging_face import write_folder

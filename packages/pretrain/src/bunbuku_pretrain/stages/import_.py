@@ -102,10 +102,9 @@ def slices(source: "HuggingFaceFolder", architecture: Architecture) -> "Iterator
             names = piece.named(*place)
             described = [source.described(name) for name in names]
             shape = piece.join(architecture, [torch.empty(shape, device="meta") for shape, _ in described]).shape
-            stack = (architecture.layers, *([architecture.experts.count] if architecture.experts else []))[: len(place)]
             yield Slice(
                 key=piece.key,
-                whole=(*stack, *shape),
+                whole=(*piece.stack(architecture), *shape),
                 offset=(*place, *(0 for _ in shape)),
                 shape=(*(1 for _ in place), *shape),
                 dtype=described[0][1],

@@ -40,7 +40,7 @@ from bunbuku_pretrain.watching import Watcher, decoder, run_name, write_prompts
 LAPTOP = TrainRun()
 
 
-@stage("pretrain.train", revision=2, resumable=True, bitwise=False)
+@stage("pretrain.train", revision=3, resumable=True, bitwise=False)
 def train(
     draft: Draft,
     config: TrainConfig,
@@ -141,7 +141,8 @@ def _check_inputs(tokens: Artifact[Tokens], tokenizer: Artifact[Tokenizer], star
         raise ArtifactError(f"{start.dir} is an adapter, not a model", hint=hint)
     if start.spec.architecture.tied_embeddings:
         raise ArtifactError(
-            f"{start.dir} has tied embeddings", hint="only models with an output layer of their own are trained"
+            f"{start.dir} has tied embeddings, and only a model with an output layer of its own is trained",
+            hint="upcycling takes such a model and keeps it so: write its embeddings as `lm_head.weight` too before upcycling",
         )
 
 
