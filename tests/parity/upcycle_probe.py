@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from bunbuku_contracts import Architecture
+from bunbuku_contracts import Architecture, RouterNormalization
 from bunbuku_pretrain.mcore.mixture import MixtureMeter
 from bunbuku_pretrain.mcore.model import build
+from bunbuku_pretrain.mcore.router import normalize
 from bunbuku_pretrain.mcore.runtime import Runtime, started
 from bunbuku_pretrain.mcore.weights import fill
 from bunbuku_pretrain.sources import HuggingFaceFolder
@@ -42,16 +43,18 @@ def main() -> None:
             fill(models[name], architecture, HuggingFaceFolder(folder / name))
             found[f"{name}/logits"] = logits(models[name], ids, exported.vocab_size)
         for name, model in models.items():
-            if name != "dense":
-                found[f"{name}/mixture"] = mixture(
-                    model, Architecture.model_validate(architectures[name]), runtime, ids
-                )
+            architecture = Architecture.model_validate(architectures[name])
+            if architecture.experts is not None:
+                found |= {f"{name}/{what}": value for what, value in mixture(model, architecture, runtime, ids).items()}
+                layer = architecture.mixture_layers[0]
                 for batches in (1, 2):
-                    found[f"{name}/gradient-{batches}"] = router_gradient(model, ids, batches)
-                upcycled = upcycle_state_dict([model], [models["dense"]])["model"]
-                model.load_state_dict(upcycled)
-                found[f"{name}/megatron"] = logits(model, ids, architectures[name]["vocab_size"])
-    np.savez(folder / "found.npz", **found)
+                    found[f"{name}/gradient-{batches}"] = router_gradient(model, layer, ids, batches)
+                # Megatron-core's utility knows neither dense layers among mixtures nor a network beside the experts.
+                if architecture.experts.layers is None and architecture.experts.shared_ffn_size is None:
+                    upcycled = upcycle_state_dict([model], [models["dense"]])["model"]
+                    model.load_state_dict(upcycled)
+                    found[f"{name}/megatron"] = logits(model, ids, architecture.vocab_size)
+    np.savez(folder / "found.npz", **found, **normalized())
 
 
 def logits(model: torch.nn.Module, ids: torch.Tensor, vocabulary: int) -> np.ndarray:
@@ -60,23 +63,37 @@ def logits(model: torch.nn.Module, ids: torch.Tensor, vocabulary: int) -> np.nda
         return model(ids, torch.arange(ids.shape[1]).expand_as(ids), None)[..., :vocabulary].numpy().copy()
 
 
-def mixture(model: torch.nn.Module, architecture: Architecture, runtime: Runtime, ids: torch.Tensor) -> np.ndarray:
-    """What a step would report of the routers: a row a layer with entropy, Max1/Max2, and the load of every expert."""
+def mixture(model: torch.nn.Module, architecture: Architecture, runtime: Runtime, ids: torch.Tensor) -> dict[str, Any]:
+    """What a step would report of the routers: a row a layer with entropy, Max1/Max2, what is dropped, and every load."""
     meter = MixtureMeter.of(model, architecture, runtime)
     assert meter is not None
     model.train()
     model(ids, torch.arange(ids.shape[1]).expand_as(ids), None)
-    return np.array([[layer.entropy, layer.max1_max2, *layer.load] for layer in meter.read().layers])
+    read = meter.read()
+    rows = np.array([[layer.entropy, layer.max1_max2, layer.dropped, *layer.load] for layer in read.layers])
+    return {"mixture": rows, "z-loss": read.z_loss, "balance": read.balance}
 
 
-def router_gradient(model: torch.nn.Module, ids: torch.Tensor, batches: int) -> np.ndarray:
+def normalized() -> dict[str, Any]:
+    """What the router's normalisation makes of logits, equal ones in the last row, and the gradient of a weighted sum."""
+    rule = RouterNormalization(scale=1.5)
+    raw = torch.randn(40, 8, generator=torch.Generator().manual_seed(0))
+    raw[-1] = 3.0
+    raw.requires_grad_()
+    made = normalize(raw, rule)
+    (made * torch.arange(8.0)).sum().backward()
+    assert raw.grad is not None
+    return {"raw": raw.detach().numpy(), "normalized": made.detach().numpy(), "slope": raw.grad.numpy()}
+
+
+def router_gradient(model: torch.nn.Module, layer: int, ids: torch.Tensor, batches: int) -> np.ndarray:
     """Of the mean over tokens, as training takes it: sums over tokens, divided at the end by their number."""
     model.train()
     model.zero_grad()
     inputs, labels = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
     for _ in range(batches):
         model(inputs, torch.arange(inputs.shape[1]).expand_as(inputs), None, labels=labels).sum().backward()
-    weight: Any = model.get_parameter("decoder.layers.0.mlp.router.weight")
+    weight: Any = model.get_parameter(f"decoder.layers.{layer}.mlp.router.weight")
     return (weight.grad / (batches * labels.numel())).numpy().copy()
 
 

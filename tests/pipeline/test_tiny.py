@@ -107,6 +107,8 @@ def test_the_report_has_what_the_models_were_measured_by(run: tuple[Path, str]):
     dense, upcycled, trained = (bits[f"bits_per_byte.{name}.total"] for name in ("dense", "upcycled", "moe"))
     assert abs(upcycled - dense) < 1e-3  # at the moment of upcycling nothing is lost
     assert trained < upcycled
+    alike = load(folder / "out" / "similarity", Report).manifest.metrics
+    assert alike["similarity.trained.mean"] < alike["similarity.upcycled.mean"]  # experts drift apart
     assert load(folder / "out" / "bigram", Report).manifest.metrics["bits_per_byte.kneser_ney.total"] > 0
     assert json.loads((report.dir / "manifest.json").read_text())["spec"]["page"] == "index.html"
 

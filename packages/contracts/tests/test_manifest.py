@@ -177,3 +177,34 @@ def test_a_shape_that_cannot_be_is_refused_with_both_values(changes: dict[str, A
     shape: dict[str, Any] = {"layers": 1, "hidden_size": 8, "ffn_size": 3, "heads": 4, "kv_heads": 2, "vocab_size": 5}
     with pytest.raises(ValidationError, match="3"):
         Architecture.model_validate(shape | changes)
+
+
+def test_a_mixture_in_some_layers_with_a_shared_network_has_the_weights_it_says():
+    shape = {"layers": 3, "hidden_size": 4, "ffn_size": 3, "heads": 2, "kv_heads": 1, "vocab_size": 5}
+    experts = {"count": 4, "active": 2, "layers": (0, 2), "dense_ffn_size": 6, "shared_ffn_size": 5}
+    model = Architecture.model_validate(shape | {"experts": experts})
+    attention, norms, embeddings = 4 * 4 * 2 + 4 * 2 * 2, 2 * 4, 2 * 5 * 4 + 4
+    router, expert, shared, dense = 4 * 4, 3 * 4 * 3, 3 * 4 * 5, 3 * 4 * 6
+    same = 3 * (attention + norms) + embeddings + dense + 2 * (router + shared)
+    assert model.parameters == same + 2 * 4 * expert
+    assert model.active_parameters == same + 2 * 2 * expert
+    assert model.expert_parameters == 2 * 4 * expert
+    assert (model.mixture_layers, model.dense_ffn_size) == ((0, 2), 6)
+    assert model.training_bytes() == 18 * model.parameters
+    met = model.active_parameters - 5 * 4
+    assert model.flops_per_token(7) == 6 * met + 12 * 3 * 4 * 7
+    assert Architecture.model_validate(model.model_dump(mode="json")) == model
+
+
+def test_what_mixtral_computes_too_is_told_from_what_it_does_not():
+    assert Experts(count=4, active=2, aux_loss_coefficient=0.5).is_mixtral
+    own = ({"gate_order": "softmax_first"}, {"layers": (1,)}, {"shared_ffn_size": 8}, {"normalization": {"ddof": 0}})
+    for fields in own:
+        assert not Experts.model_validate({"count": 4, "active": 2} | fields).is_mixtral
+
+
+@pytest.mark.parametrize("layers", [(), (1, 0), (1, 1), (0, 3)])
+def test_layers_that_cannot_have_experts_are_refused(layers: tuple[int, ...]):
+    shape = {"layers": 3, "hidden_size": 4, "ffn_size": 3, "heads": 2, "kv_heads": 1, "vocab_size": 5}
+    with pytest.raises(ValidationError, match=r"are not one or more layers|names layer 3, the last of 3 is 2"):
+        Architecture.model_validate(shape | {"experts": {"count": 4, "active": 2, "layers": layers}})

@@ -108,6 +108,16 @@ def test_cut_into_files_it_holds_the_same(dense: Make, tmp_path: Path):
     }
 
 
+@pytest.mark.parametrize("mode", ["absolute", "relative"])
+def test_a_thousandth_of_noise_is_of_the_kind_that_the_recipe_states(dense: Make, tmp_path: Path, mode: str):
+    noise = Noise.model_validate({"scale": 0.001, "mode": mode})
+    made = upcycle(tmp_path / "moe", UpcycleConfig(strategy=noise), dense(head_size=32))
+    assert made.manifest.recipe.config["strategy"] == {"type": "noise", "scale": 0.001, "mode": mode}
+    assert made.manifest.metrics[f"perturbation.{mode}"] == pytest.approx(0.001, rel=0.02)
+    other = {"absolute": "relative", "relative": "absolute"}[mode]
+    assert made.manifest.metrics[f"perturbation.{other}"] != pytest.approx(0.001, rel=0.5)
+
+
 def test_the_perturbation_is_measured_as_it_was_stored(dense: Make, tmp_path: Path):
     made = upcycle(tmp_path / "moe", UpcycleConfig(strategy=Noise(scale=0.01, mode="absolute")), dense())
     assert made.manifest.metrics["perturbation.absolute"] == pytest.approx(0.01, rel=0.02)

@@ -2,7 +2,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from bunbuku_contracts import Artifact, BunbukuError, Checkpoint, Tokenizer, Tokens
+from bunbuku_contracts import Artifact, BunbukuError, Checkpoint, Experts, Tokenizer, Tokens
 from bunbuku_pretrain import train
 from bunbuku_pretrain.balancing import AdaptiveBalance
 from bunbuku_pretrain.job import StepRecord, parse_history
@@ -70,3 +70,23 @@ def test_a_model_without_a_balance_to_adapt_is_refused(
     config = tiny.dense.model_copy(update={"adaptive_balance": AdaptiveBalance()})
     with pytest.raises(BunbukuError, match="`adaptive_balance` is given, and the model has no experts"):
         train(tmp_path / "out", config, tokens, tokenizer, run=tiny.laptop)
+
+
+def test_a_router_that_could_not_learn_is_refused(
+    tmp_path: Path, tokens: Artifact[Tokens], tokenizer: Artifact[Tokenizer], tiny: SimpleNamespace
+) -> None:
+    """Megatron would say so after the ranks have started, as a ValueError that names a flag."""
+    architecture = tiny.small(tokenizer.spec.vocab_size, Experts(count=4, active=1))
+    start = tiny.make_model(tmp_path / "start", tiny.model_config(architecture=architecture), tokenizer)
+    with pytest.raises(BunbukuError, match="sends a token to 1 expert and takes the softmax over it alone") as refused:
+        train(tmp_path / "out", tiny.mixture, tokens, tokenizer, start, run=tiny.laptop)
+    assert "softmax_first" in str(refused.value.hint)
+
+
+def test_tied_embeddings_are_refused_as_a_start(
+    tmp_path: Path, tokens: Artifact[Tokens], tokenizer: Artifact[Tokenizer], tiny: SimpleNamespace
+) -> None:
+    architecture = tiny.small(tokenizer.spec.vocab_size).model_copy(update={"tied_embeddings": True})
+    start = tiny.make_model(tmp_path / "start", tiny.model_config(architecture=architecture), tokenizer)
+    with pytest.raises(BunbukuError, match="has tied embeddings, and only a model with an output layer of its own"):
+        train(tmp_path / "out", tiny.mixture, tokens, tokenizer, start, run=tiny.laptop)

@@ -71,6 +71,16 @@ def test_the_gpus_of_a_mixture_hold_every_weight_once() -> None:
     assert held.weights == 2 * (experts / 8 + MIXTURE.parameters - experts)
 
 
+def test_where_some_layers_have_experts_their_weights_are_spread_and_the_others_are_not() -> None:
+    experts = Experts(count=8, active=2, layers=tuple(range(1, DENSE.layers, 2)), shared_ffn_size=DENSE.ffn_size)
+    some = DENSE.model_copy(update={"experts": experts})
+    held = memory(some, Layout(expert=8, distributed_optimizer=False), SHORT, data_parallel=8)
+    here = some.parameters - some.expert_parameters * 7 // 8
+    assert held.weights + held.gradients + held.optimizer == pytest.approx(18 * here)
+    whole = memory(MIXTURE, Layout(expert=8, distributed_optimizer=False), SHORT, data_parallel=8)
+    assert held.activations > whole.activations  # the shared network's are held beside those of two experts
+
+
 @given(
     tensor=st.sampled_from([1, 2, 4, 8]),
     pipeline=st.sampled_from([1, 2, 4, 8, 16]),

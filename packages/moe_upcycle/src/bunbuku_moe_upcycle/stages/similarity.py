@@ -1,8 +1,8 @@
 """`similarity`: how alike the experts of each layer are, over any number of checkpoints."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from bunbuku_contracts import (
@@ -37,6 +37,9 @@ class SimilarityConfig(Config):
     given, else random vectors that went through the layer's norm."""
     heat_map_layers: tuple[NonNegativeInt, ...] | None = None
     """Layers, from 0, whose experts are drawn one by one; the first, the middle and the last if left out."""
+    drawn: Literal["ends", "all"] = "ends"
+    """Checkpoints that are drawn layer by layer and expert by expert: of a run (`copy@start`, `copy@step-000100`) the first and
+    the last, or all. Every one is measured, and is in the table and in the curves."""
 
 
 class Measured(NamedTuple):
@@ -63,7 +66,7 @@ class Measured(NamedTuple):
         return round(sum(means) / len(means), DECIMALS)
 
 
-@stage("moe_upcycle.similarity", revision=2)
+@stage("moe_upcycle.similarity", revision=3)
 def similarity(
     draft: Draft,
     config: SimilarityConfig,
@@ -79,14 +82,15 @@ def similarity(
     ordered = dict(sorted(checkpoints.items(), key=lambda item: (item[1].manifest.spec.tokens_seen, item[0])))
     for name, checkpoint in ordered.items():
         check_mixture(name, checkpoint)
-    chosen = {name: _chosen_layers(config, name, checkpoint) for name, checkpoint in ordered.items()}
+    drawn = ends(list(ordered)) if config.drawn == "ends" else list(ordered)
+    chosen = {name: _chosen_layers(config, name, ordered[name]) for name in drawn}
     measured = {name: Measured(checkpoint, {}) for name, checkpoint in ordered.items()}
-    total = sum(of.architecture.layers for of in measured.values())
+    total = sum(len(of.architecture.mixture_layers) for of in measured.values())
     progress = iter(draft.track(range(total), unit="layers", total=total))
     for of in measured.values():
         weights = open_weights(of.checkpoint)
         heard = _heard(config, of, corpus) if corpus is not None else None
-        for layer in range(of.architecture.layers):
+        for layer in of.architecture.mixture_layers:
             gain_D = weights.read(norm_name(layer))
             inputs_PD = heard[layer] if heard is not None else heard_by(layer, gain_D, config.inputs)
             of.layers[layer] = alikeness(weights, layer, of.experts, inputs_PD)
@@ -94,7 +98,7 @@ def similarity(
     for name, of in measured.items():
         for measure, prefix in zip(MEASURES, ("similarity", "answers", "units"), strict=True):
             draft.metrics[f"{prefix}.{name}.mean"] = of.mean(measure)
-            means = enumerate(of.means(measure))
+            means = zip(of.layers, of.means(measure), strict=True)
             draft.metrics |= {f"{prefix}.{name}.layer.{layer:03d}": mean for layer, mean in means}
     write_sections(draft, (_section(draft, measured, chosen),))
     return Report(title="Expert similarity")
@@ -112,13 +116,14 @@ def _heard(config: SimilarityConfig, of: Measured, corpus: Artifact[Corpus]) -> 
 
 
 def _chosen_layers(config: SimilarityConfig, name: str, checkpoint: Artifact[Checkpoint]) -> tuple[int, ...]:
-    layers = checkpoint.manifest.spec.architecture.layers
+    layers = checkpoint.manifest.spec.architecture.mixture_layers
     if config.heat_map_layers is None:
-        return tuple(sorted({0, layers // 2, layers - 1}))
-    beyond = [layer for layer in config.heat_map_layers if layer >= layers]
+        return tuple(sorted({layers[0], layers[len(layers) // 2], layers[-1]}))
+    beyond = [layer for layer in config.heat_map_layers if layer not in layers]
     if beyond or not config.heat_map_layers:
         raise BunbukuError(
-            f"`heat_map_layers` {config.heat_map_layers!r} does not fit {name!r}, whose layers are 0 to {layers - 1}",
+            f"`heat_map_layers` {config.heat_map_layers!r} does not fit {name!r}, which has experts in layers "
+            f"{', '.join(map(str, layers))}",
             hint="leave it out to see the first, the middle and the last",
         )
     return tuple(sorted(set(config.heat_map_layers)))
@@ -131,6 +136,18 @@ def series(names: Mapping[str, Artifact[Checkpoint]]) -> dict[str, list[str]]:
     runs = groupby(sorted(names, key=lambda name: name.partition("@")[0]), key=lambda name: name.partition("@")[0])
     found = {run: [name for name in names if name in set(of)] for run, of in ((run, list(of)) for run, of in runs)}
     return {run: of for run, of in found.items() if len(of) > 1}
+
+
+def ends(names: Sequence[str]) -> list[str]:
+    """The first and the last of each run, and what belongs to none.
+
+    >>> ends(["dense", "a@1", "b@1", "a@2", "a@3", "b@2"])
+    ['dense', 'a@1', 'b@1', 'a@3', 'b@2']
+    """
+    run_of = {name: name.partition("@")[0] if "@" in name else name for name in names}
+    first = {run: name for name, run in reversed(run_of.items())}
+    last = {run: name for name, run in run_of.items()}
+    return [name for name, run in run_of.items() if name in (first[run], last[run])]
 
 
 def _section(draft: Draft, measured: Mapping[str, Measured], chosen: Mapping[str, tuple[int, ...]]) -> Section:
@@ -184,8 +201,9 @@ def _pictures(
 ) -> tuple[Picture, ...]:
     from bunbuku_moe_upcycle.pictures import heat_maps, panels
 
+    drawn = {name: measured[name] for name in chosen}
     by_layer = {
-        label: {name: list(enumerate(of.means(measure))) for name, of in measured.items()}
+        label: {name: list(zip(of.layers, of.means(measure), strict=True)) for name, of in drawn.items()}
         for measure, label in MEASURES.items()
     }
     panels(draft.dir / "layers.png", "layer", by_layer, whole=True)
@@ -203,7 +221,7 @@ def _pictures(
             label: {layer: getattr(of.layers[layer], measure) for layer in chosen[name]}
             for measure, label in (("weights", "weights"), ("answers", "answers"))
         }
-        for name, of in measured.items()
+        for name, of in drawn.items()
     }
     lowest = min(float(map_.min()) for rows in maps.values() for row in rows.values() for map_ in row.values())
     for number, (name, rows) in enumerate(maps.items(), start=1):
