@@ -19,8 +19,7 @@ TOKENS = 12
 MIXTURES = {
     "normalised": UpcycleConfig(strategy=Noise(scale=0.7)),
     "plain": UpcycleConfig(strategy=Noise(scale=0.7), normalization="none", router=NormalRouter(std=0.5)),
-    "softmax-first": UpcycleConfig(strategy=Noise(scale=0.7), gate_order="softmax_first"),
-    "partly": UpcycleConfig(strategy=Noise(scale=0.7), layers=(0, 2), shared=True),
+    "partly": UpcycleConfig(strategy=Noise(scale=0.7), layers=(0, 2), shared=True, gate_order="softmax_first"),
     "granular": UpcycleConfig(experts=16, active=4, strategy=Granular(change=Noise(scale=0.7))),
 }
 
