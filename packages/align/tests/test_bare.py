@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bunbuku_align import AlignRun, DpoConfig, Lora, SftConfig, dpo, sft
+from bunbuku_align import AlignRun, Dpo, DpoConfig, Full, Ipo, Kto, Lora, SftConfig, dpo, sft
+from bunbuku_align.balance import balance_as_pretrained
 from bunbuku_align.batches import ordered
 from bunbuku_align.examples import prepare_dialogues, prepare_preferences
+from bunbuku_align.held_out import bare
 from bunbuku_align.loading import lora_of
 from bunbuku_align.order import training_order
 from bunbuku_align.parquet import read_dialogues, read_preferences
@@ -17,19 +19,27 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM
 from trl.trainer.dpo_config import DPOConfig as BareDpoConfig
 from trl.trainer.dpo_trainer import DPOTrainer
+from trl.trainer.kto_config import KTOConfig as BareKtoConfig
+from trl.trainer.kto_trainer import KTOTrainer
 from trl.trainer.sft_config import SFTConfig as BareSftConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+RATES = {"lora": 1e-2, "full": 1e-3}
 HERE = AlignRun(device="cpu", threads=1)
 STEPS = [3, pytest.param(20, marks=pytest.mark.long)]
-KINDS = ["llama", "mixtral"]
+KINDS = ["llama", "mixtral", pytest.param("balanced", marks=pytest.mark.long)]
+ADAPTERS = [Lora(rank=4), pytest.param(Full(), marks=pytest.mark.long)]
+OBJECTIVES = [Dpo(), *(pytest.param(one, marks=pytest.mark.long) for one in (Ipo(), Kto()))]
+named = {"ids": lambda given: getattr(given, "type", given)}
 LIMITS: dict[str, Any] = {"max_tokens": 64, "batch_examples": 8, "epochs": 3, "samples": 0, "held_out_share": 0}
 
 
 @pytest.fixture
 def base(request, make, tmp_path: Path):
-    """A model whose balancing loss weighs nothing: that one is ours, and known to differ."""
-    source = make.model(request.param)
+    """A model; the balancing loss of `mixtral` weighs nothing, that of `balanced` what the checkpoint says."""
+    source = make.model("llama" if request.param == "llama" else "mixtral")
+    if request.param == "balanced":
+        return source
     folder = tmp_path / "base"
     shutil.copytree(source.dir, folder)
     config = (folder / "config.json").read_text()
@@ -39,7 +49,7 @@ def base(request, make, tmp_path: Path):
 
 def bare_arguments(config: SftConfig | DpoConfig, steps: int, folder: Path) -> dict[str, Any]:
     return {
-        "output_dir": str(folder), "max_steps": steps, "per_device_train_batch_size": 8, "learning_rate": 1e-2,
+        "output_dir": str(folder), "max_steps": steps, "per_device_train_batch_size": 8, "learning_rate": config.learning_rate,
         "lr_scheduler_type": "cosine", "warmup_steps": config.warmup_steps(steps), "seed": 0, "use_cpu": True,
         "logging_steps": 1, "train_sampling_strategy": "sequential", "max_length": None, "report_to": "none",
         "gradient_checkpointing": False, "bf16": False,
@@ -47,6 +57,9 @@ def bare_arguments(config: SftConfig | DpoConfig, steps: int, folder: Path) -> d
 
 
 def losses(trainer) -> list[float]:
+    """What bare TRL says; of a balancing loss that weighs something, only how it is counted is ours (see `balance`)."""
+    if trainer.model.config.get_text_config().to_dict().get("router_aux_loss_coef"):
+        balance_as_pretrained(bare(trainer.model))
     trainer.train()
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
@@ -58,10 +71,11 @@ def ours(made) -> list[float]:
 
 
 @pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("adapter", ADAPTERS, **named)
 @pytest.mark.parametrize("base", KINDS, indirect=True)
-def test_fine_tuning_is_that_of_trl(base, steps, make, numerals, tmp_path: Path) -> None:
+def test_fine_tuning_is_that_of_trl(base, adapter, steps, make, numerals, tmp_path: Path) -> None:
     data = make.dialogues(numerals)
-    config = SftConfig(**LIMITS, max_steps=steps, learning_rate=1e-2, adapter=Lora(rank=4))
+    config = SftConfig(**LIMITS, max_steps=steps, learning_rate=RATES[adapter.type], adapter=adapter)
     chat = ChatTokenizer(base.dir)
     rows = prepare_dialogues(read_dialogues(data), chat.render, chat.encode, max_tokens=64, held_out_share=0).train
     trainer = SFTTrainer(
@@ -71,16 +85,22 @@ def test_fine_tuning_is_that_of_trl(base, steps, make, numerals, tmp_path: Path)
         processing_class=chat.tokenizer,
         peft_config=lora_of(config),
     )
-    bare = losses(trainer)
-    assert ours(sft(tmp_path / "sft", config, base, data, run=HERE)) == pytest.approx(bare, abs=1e-5)
-    assert len(bare) == steps
+    told = losses(trainer)
+    assert ours(sft(tmp_path / "sft", config, base, data, run=HERE)) == pytest.approx(told, abs=1e-5)
+    assert len(told) == steps
 
 
 @pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("objective", OBJECTIVES, **named)
+@pytest.mark.parametrize("adapter", ADAPTERS, **named)
 @pytest.mark.parametrize("base", KINDS, indirect=True)
-def test_preferences_are_those_of_trl_which_tokenises_by_itself(base, steps, make, numerals, tmp_path: Path) -> None:
+def test_preferences_are_those_of_trl_which_tokenises_by_itself(
+    base, adapter, objective, steps, make, numerals, tmp_path: Path
+) -> None:
     data = make.preferences({id: (turns[:1], turns[1][1], "ひと") for id, turns in numerals.items()})
-    config = DpoConfig(**LIMITS, max_steps=steps, learning_rate=1e-2, adapter=Lora(rank=4))
+    config = DpoConfig(
+        **LIMITS, max_steps=steps, learning_rate=RATES[adapter.type], adapter=adapter, objective=objective
+    )
     chat = ChatTokenizer(base.dir)
     pairs = prepare_preferences(read_preferences(data), chat.render, chat.encode, max_tokens=64, held_out_share=0).train
     order = training_order([pair.length for pair in pairs], examples=config.examples(len(pairs)), batch=8, seed=0)
@@ -92,13 +112,33 @@ def test_preferences_are_those_of_trl_which_tokenises_by_itself(base, steps, mak
         }
         for row in read_preferences(data)
     ]
-    trainer = DPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained(base.dir),
-        args=BareDpoConfig(**bare_arguments(config, steps, tmp_path / "bare"), beta=0.1),
-        train_dataset=Dataset.from_list(rows).select(order),
-        processing_class=chat.tokenizer,
-        peft_config=lora_of(config),
-    )
-    bare = losses(trainer)
-    assert ours(dpo(tmp_path / "dpo", config, base, data, run=HERE)) == pytest.approx(bare, abs=1e-5)
-    assert len(bare) == steps
+    arguments = bare_arguments(config, steps, tmp_path / "bare") | {"beta": objective.beta}
+    given: dict[str, Any] = {
+        "model": AutoModelForCausalLM.from_pretrained(base.dir),
+        "processing_class": chat.tokenizer,
+        "peft_config": lora_of(config),
+    }
+    if isinstance(adapter, Full):
+        given["ref_model"] = AutoModelForCausalLM.from_pretrained(base.dir)
+    if isinstance(objective, Kto):
+        arguments["per_device_train_batch_size"] *= 2
+        data_of = Dataset.from_list(
+            [row for start in range(0, len(order), 8) for row in halves(rows, order[start : start + 8])]
+        )
+        trainer = KTOTrainer(args=BareKtoConfig(**arguments), train_dataset=data_of, **given)
+    else:
+        loss = {"loss_type": ["ipo" if isinstance(objective, Ipo) else "sigmoid"]}
+        data_of = Dataset.from_list(rows).select(order)
+        trainer = DPOTrainer(args=BareDpoConfig(**arguments, **loss), train_dataset=data_of, **given)
+    told = losses(trainer)
+    assert ours(dpo(tmp_path / "dpo", config, base, data, run=HERE)) == pytest.approx(told, abs=1e-5)
+    assert len(told) == steps
+
+
+def halves(rows: list[dict[str, Any]], numbers: list[int]) -> list[dict[str, Any]]:
+    """The good answers of a batch of pairs, then the bad ones, as KTO is given them."""
+    return [
+        {"prompt": rows[number]["prompt"], "completion": rows[number][side], "label": side == "chosen"}
+        for side in ("chosen", "rejected")
+        for number in numbers
+    ]

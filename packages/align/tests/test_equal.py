@@ -1,5 +1,6 @@
 """What must not change a result: how rows are batched or packed, where the reference comes from, whether it is merged."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from bunbuku_align import (
     Dpo,
     DpoConfig,
     Full,
+    Ipo,
     Kto,
     Lora,
     MergeConfig,
@@ -28,7 +30,7 @@ from bunbuku_align.batches import Packed, ordered, packed
 from bunbuku_align.examples import prepare_dialogues
 from bunbuku_align.parquet import read_dialogues
 from bunbuku_align.template import ChatTokenizer
-from bunbuku_contracts import ArtifactError, ConfigError, read_sections
+from bunbuku_contracts import Artifact, ArtifactError, Checkpoint, ConfigError, read_sections
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
@@ -101,6 +103,60 @@ def test_a_packed_batch_has_the_loss_of_its_dialogues_one_by_one(kind, make, dia
         assert found[0].aux_loss.item() == pytest.approx(found[1].aux_loss.item(), abs=1e-5)
 
 
+@KINDS
+def test_what_stands_before_a_document_in_its_row_changes_none_of_its_logits(kind, make, dialogues) -> None:
+    base = make.model(kind)
+    chat = ChatTokenizer(base.dir)
+    rows = prepare_dialogues(
+        read_dialogues(dialogues), chat.render, chat.encode, max_tokens=64, held_out_share=0
+    ).train[:2]
+    [row] = packed(rows, 120)
+    first = row.seq_lengths[0]
+    other = row._replace(input_ids=[*reversed(row.input_ids[:first]), *row.input_ids[first:]])
+    model = AutoModelForCausalLM.from_pretrained(base.dir).eval()
+    with torch.no_grad():
+        one, changed = (model(**Packed(3)([some._asdict()]), use_cache=False).logits[0] for some in (row, other))
+    assert (one[:first] - changed[:first]).abs().max() > 0.1
+    assert (one[first:] - changed[first:]).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("what", "kind"),
+    [
+        pytest.param("sft", "mixtral", marks=pytest.mark.long),
+        pytest.param("packed", "llama", marks=pytest.mark.long),
+        pytest.param("packed", "mixtral", marks=pytest.mark.long),
+        ("dpo", "llama"),
+        pytest.param("dpo", "mixtral", marks=pytest.mark.long),
+    ],
+)
+def test_a_batch_trains_alike_however_it_is_divided(what, kind, make, dialogues, preferences, tmp_path: Path) -> None:
+    """Without the balancing loss, which is of the tokens that are computed at once and no sum over rows."""
+    base = unbalanced(make.model(kind), tmp_path / "base")
+    found = []
+    for size in (16, 4):
+        run, out = HERE.model_copy(update={"micro_batch_examples": size}), tmp_path / f"{size}"
+        if what == "dpo":
+            made = dpo(out, DpoConfig(**FEW, held_out_share=0.2, adapter=Lora(rank=2)), base, preferences, run=run)
+        else:
+            config = SftConfig(**FEW, held_out_share=0.2, packing=what == "packed", adapter=Lora(rank=2))
+            made = sft(out, config, base, dialogues, run=run)
+        found.append(curves(made))
+    whole, divided = found
+    assert whole.keys() == divided.keys()
+    whole.pop("training reward accuracy", None)  # at the start all are ties, and rounding decides
+    for name, values in whole.items():
+        assert divided[name] == pytest.approx(values, abs=2e-4), name
+
+
+def unbalanced(source: Artifact[Checkpoint], folder: Path) -> Artifact[Checkpoint]:
+    """The checkpoint with a balancing loss that weighs nothing."""
+    shutil.copytree(source.dir, folder)
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(config.replace('"router_aux_loss_coef": 0.02', '"router_aux_loss_coef": 0.0'))
+    return type(source)(folder, source.manifest)
+
+
 def test_packed_training_learns_as_well(make, dialogues, tmp_path: Path) -> None:
     config = SftConfig(
         max_tokens=120, packing=True, batch_examples=4, epochs=3, learning_rate=1e-2, held_out_share=0.2, samples=0,
@@ -110,11 +166,26 @@ def test_packed_training_learns_as_well(make, dialogues, tmp_path: Path) -> None
     assert metrics["held_out.loss.end"] < metrics["held_out.loss.start"] - 1
 
 
-@pytest.mark.parametrize("objective", [Dpo(), Cdpo(), Kto()], ids=lambda objective: objective.type)
+@pytest.mark.parametrize(
+    ("kind", "objective"),
+    [
+        *(("llama", objective) for objective in (Dpo(), Cdpo(), Kto())),
+        *(
+            pytest.param("llama", objective, marks=pytest.mark.long)
+            for objective in (Ipo(), Ddpo(penalty=0, label_smoothing=0.05))
+        ),
+        *(
+            pytest.param("mixtral", objective, marks=pytest.mark.long)
+            for objective in (Ipo(), Ddpo(penalty=0, label_smoothing=0.05), Kto())
+        ),
+        ("mixtral", Dpo()),
+    ],
+    ids=lambda given: getattr(given, "type", given),
+)
 def test_a_reference_asked_once_gives_the_curves_of_one_asked_at_every_step(
-    objective, make, preferences, tmp_path: Path
+    kind, objective, make, preferences, tmp_path: Path
 ) -> None:
-    base, config = make.model(), DpoConfig(**FEW, held_out_share=0.2, objective=objective, adapter=Lora(rank=2))
+    base, config = make.model(kind), DpoConfig(**FEW, held_out_share=0.2, objective=objective, adapter=Lora(rank=2))
     live = curves(dpo(tmp_path / "live", config, base, preferences, run=HERE))
     kept = curves(dpo(tmp_path / "kept", config, base, preferences, run=KEPT))
     assert live.keys() == kept.keys()
@@ -147,6 +218,22 @@ def test_a_kept_reference_is_found_again_and_refused_if_it_is_of_something_else(
     with pytest.raises(ArtifactError, match="does not read"):
         dpo(tmp_path / "out", config, base, preferences, run=run)
     assert not (tmp_path / "out").exists()
+
+
+def test_another_tokenizer_asks_the_reference_anew_although_every_id_is_the_same(
+    make, preferences, tmp_path: Path
+) -> None:
+    """A special token that no text uses changes no id; the checkpoint's digest is held the same to see the key alone."""
+    run = KEPT.model_copy(update={"reference_cache": str(tmp_path / "cache")})
+    source, folder = make.model(), tmp_path / "other"
+    shutil.copytree(source.dir, folder)
+    told = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    told["additional_special_tokens"] = ["<0xFF>"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(told), encoding="utf-8")
+    config = DpoConfig(**few(max_steps=1), held_out_share=0.2, adapter=Lora(rank=2))
+    for number, base in enumerate((source, type(source)(folder, source.manifest))):
+        dpo(tmp_path / f"{number}", config, base, preferences, run=run)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
 def test_no_penalty_is_dpo_to_the_last_digit_that_counts(make, preferences, tmp_path: Path) -> None:

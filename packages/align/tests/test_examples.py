@@ -121,8 +121,8 @@ def test_data_of_which_nothing_is_left_is_refused_with_the_counts(chat) -> None:
     share=st.floats(0, 0.5),
 )
 def test_every_row_is_trained_or_held_out_or_dropped(chat, some, max_tokens, share) -> None:
-    rows = [Dialogue("春", dialogue([("一", "い")]))]  # an id that is held out only above a half
-    rows += [Dialogue(str(index), dialogue(turns) or [Message("user", "一")]) for index, turns in enumerate(some)]
+    rows = [Dialogue("春", dialogue([("春", "い")]))]  # a question that is held out only above a half
+    rows += [Dialogue(str(index), dialogue(turns) or [Message("user", "春")]) for index, turns in enumerate(some)]
     prepared = prepare_dialogues(rows, chat.render, chat.encode, max_tokens=max_tokens, held_out_share=share)
     dropped = prepared.counts["dropped.no_answer"] + prepared.counts["dropped.too_long"]
     assert len(prepared.train) + len(prepared.held_out) + dropped == prepared.counts["seen"] == len(rows)
@@ -142,14 +142,55 @@ def test_cutting_keeps_the_longest_beginning_that_ends_with_an_answer(pieces, ma
         assert all(n <= len(kept) for n in ends if sum(len(ids) for ids, _ in pieces[:n]) <= max_tokens)
 
 
+def held_out(text: str, share: float) -> bool:
+    return is_held_out([Message("user", text)], share)
+
+
 @given(st.lists(st.text(), min_size=1, unique=True), st.floats(0, 1), st.floats(0, 1))
-def test_a_larger_share_holds_out_more_and_moves_nothing_back(ids, one, other) -> None:
+def test_a_larger_share_holds_out_more_and_moves_nothing_back(texts, one, other) -> None:
     few, many = sorted((one, other))
-    assert {id for id in ids if is_held_out(id, few)} <= {id for id in ids if is_held_out(id, many)}
+    assert {text for text in texts if held_out(text, few)} <= {text for text in texts if held_out(text, many)}
 
 
 def test_about_the_asked_share_is_held_out() -> None:
-    assert 900 < sum(is_held_out(f"行{index}", 0.1) for index in range(10_000)) < 1100
+    assert 900 < sum(held_out(f"問い{index}", 0.1) for index in range(10_000)) < 1100
+
+
+QUESTIONS = [f"{numeral}{number}" for numeral in "一二三四五" for number in range(8)]
+
+
+def letters(ids: list[int], chat: ChatTokenizer) -> str:
+    return chat.tokenizer.decode(ids).partition("### 指示:\n")[2].partition("\n\n### 応答:")[0]
+
+
+def test_no_question_of_a_held_out_dialogue_is_trained_under_another_id_or_in_a_longer_dialogue(chat) -> None:
+    rows = [
+        Dialogue(
+            f"{question}-{copy}", [Message("system", "言え")] * (copy == 2) + dialogue([(question, "い")] * (1 + copy))
+        )
+        for question in QUESTIONS
+        for copy in range(3)
+    ]
+    found = prepare_dialogues(rows, chat.render, chat.encode, max_tokens=500, held_out_share=0.3)
+    trained, aside = ({letters(row.input_ids, chat) for row in some} for some in (found.train, found.held_out))
+    assert trained and aside and not trained & aside
+    assert trained | aside == set(QUESTIONS)
+    assert len(found.held_out) == 3 * len(aside), "every copy of a question is on its side"
+
+
+def test_the_pairs_of_a_question_are_on_one_side_and_on_that_of_its_dialogue(chat) -> None:
+    pairs = [
+        Preference(f"{question}-{wrong}", [Message("user", question)], "い", wrong)
+        for question in QUESTIONS
+        for wrong in ("に", "さん", "し")
+    ]
+    found = prepare_preferences(pairs, chat.render, chat.encode, max_tokens=500, held_out_share=0.3)
+    trained, aside = ({letters(row.prompt_ids, chat) for row in some} for some in (found.train, found.held_out))
+    assert trained and aside and not trained & aside
+    assert len(found.held_out) == 3 * len(aside)
+    rows = [Dialogue(question, dialogue([(question, "い")])) for question in QUESTIONS]
+    taught = prepare_dialogues(rows, chat.render, chat.encode, max_tokens=500, held_out_share=0.3)
+    assert {letters(row.input_ids, chat) for row in taught.held_out} == aside
 
 
 def test_turns_out_of_order_are_refused_by_name(chat) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from bunbuku_align.examples import IGNORED, Dialogue, Message, prepare_dialogues
-from bunbuku_align.mix import Facts, Mix
+from bunbuku_align.mix import Facts, Mix, Origin
 from bunbuku_align.packing import pack
 from bunbuku_align.template import ChatTokenizer
 from hypothesis import given
@@ -116,8 +116,8 @@ def test_a_row_that_fits_nowhere_is_a_mistake() -> None:
 def test_each_table_of_the_mix_counts_every_row_once(rows) -> None:
     mix = Mix()
     for turns, tokens, trained, task in rows:
-        mix.add(Facts(turns, tokens, trained), task=task, made_by="rule:いち")
-    for table in mix.section().tables:
+        mix.add(Facts(turns, tokens, trained), Origin(task, "rule:いち", "ja"))
+    for table in mix.section().tables[:5]:
         columns: list[Any] = list(zip(*table.rows, strict=True))
         assert sum(columns[1]) == len(rows)
         assert sum(columns[2]) == sum(tokens for _, tokens, _, _ in rows)
@@ -127,6 +127,32 @@ def test_each_table_of_the_mix_counts_every_row_once(rows) -> None:
 def test_a_long_table_of_the_mix_ends_in_a_row_of_what_is_left() -> None:
     mix = Mix()
     for number in range(60):
-        mix.add(Facts(1, 10, 5), task=f"{number}", made_by="-")
+        mix.add(Facts(1, 10, 5), Origin(f"{number}"))
     table = mix.section().tables[0]
     assert table.rows[-1][:4] == ("20 others", 20, 200, 100)
+
+
+def test_the_mix_says_by_task_and_by_domain_what_became_of_every_row(chat) -> None:
+    short, long = (
+        [Message("user", "一"), Message("assistant", "い")],
+        [Message("user", "一"), Message("assistant", "い" * 90)],
+    )
+    rows = [Dialogue(f"{number}", [Message("user", f"{number}"), short[1]], "名", "-", "ja") for number in range(40)]
+    rows += [Dialogue("too long", long, "名", "-", "en"), Dialogue("cut", short + long, "数", "-", "en")]
+    rows += [Dialogue("none", short[:1], "数", "-", "ja")]
+    prepared = prepare_dialogues(rows, chat.render, chat.encode, max_tokens=64, held_out_share=0.3)
+    counts = prepared.counts
+    assert 0 < counts["held_out"] < 40
+    tables = {table.columns[0]: {row[0]: row[1:] for row in table.rows} for table in prepared.mix.section().tables[5:]}
+    assert tables.keys() == {"task", "made by", "domain"}
+    kept = {"train": counts["train"], "held_out": counts["held_out"]}
+    asked = chat_side(prepared)
+    assert tables["task"]["名"] == (kept["train"] - asked, kept["held_out"] - (1 - asked), 0, 1, 0)
+    assert tables["task"]["数"] == (asked, 1 - asked, 1, 0, 1)
+    assert tables["domain"]["en"] == (asked, 1 - asked, 0, 1, 1)
+    assert tables["made by"]["-"] == (kept["train"], kept["held_out"], 1, 1, 1)
+
+
+def chat_side(prepared) -> int:
+    """1 if the dialogue that was cut is trained, 0 if it is held out."""
+    return prepared.mix.ways["task"]["数"].rows

@@ -238,8 +238,8 @@ def test_what_is_published_is_an_adapter_its_curves_and_a_log(make, dialogues, t
     section, mix, samples = read_sections(tuned)
     curves = {curve.name: curve.points for curve in section.curves}
     assert set(curves) == {"training loss", "held-out loss", "held-out accuracy", "learning rate"}
-    assert {row[0]: row[1] for row in mix.tables[2].rows} == {"1": tuned.manifest.metrics["rows.train"]}
-    assert [len(row) for row in samples.tables[0].rows] == [4] * SFT.samples
+    assert {row[0]: row[1] for row in mix.tables[3].rows} == {"1": tuned.manifest.metrics["rows.train"]}
+    assert [len(row) for row in samples.tables[0].rows] == [6] * SFT.samples
     page = (tuned.dir / "log" / "report.html").read_text(encoding="utf-8")
     assert "held-out loss" in page and "<script" not in page
     assert [step for step, _ in curves["held-out loss"]] == [0, 6, 12, 18, 24]

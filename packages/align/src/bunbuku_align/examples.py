@@ -12,6 +12,7 @@ Only what is said is trained. Every row that is read is trained, held out or dro
 """
 
 import hashlib
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from typing import Literal, NamedTuple
 
 from bunbuku_contracts import BunbukuError
 
-from bunbuku_align.mix import Facts, Mix
+from bunbuku_align.mix import Facts, Mix, Origin
 
 IGNORED = -100
 """The label of a token that is not trained, as PyTorch's cross entropy has it."""
@@ -79,6 +80,13 @@ class Dialogue(NamedTuple):
     task: str = "-"
     made_by: str = "-"
     """The teacher that wrote it, or the rule that made it."""
+    domain: str = "-"
+    """The column of that name; without one, the language."""
+
+    @property
+    def origin(self) -> Origin:
+        """What it says of itself."""
+        return Origin(self.task, self.made_by, self.domain)
 
 
 class Preference(NamedTuple):
@@ -91,6 +99,13 @@ class Preference(NamedTuple):
     task: str = "-"
     made_by: str = "-"
     """What made the rejected answer."""
+    domain: str = "-"
+    """The column of that name; without one, the language."""
+
+    @property
+    def origin(self) -> Origin:
+        """What it says of itself."""
+        return Origin(self.task, self.made_by, self.domain)
 
 
 class Example(NamedTuple):
@@ -149,14 +164,17 @@ class Prepared[T]:
     mix: Mix = field(default_factory=Mix)
     """Of the rows that are trained."""
 
-    def keep(self, row: T, *, held_out: bool) -> None:
-        """Add a row to one side and count it."""
-        (self.held_out if held_out else self.train).append(row)
-        self.counts["held_out" if held_out else "train"] += 1
+    def keep(self, made: T, origin: Origin, facts: Facts, *, held_out: bool) -> None:
+        """Add what was made of a row to one side and count it."""
+        (self.held_out if held_out else self.train).append(made)
+        self.count("held_out" if held_out else "train", origin)
+        if not held_out:
+            self.mix.add(facts, origin)
 
-    def mixed(self, row: "Dialogue | Preference", facts: Facts) -> None:
-        """Count a trained row in the mix."""
-        self.mix.add(facts, task=row.task, made_by=row.made_by)
+    def count(self, fate: str, origin: Origin) -> None:
+        """Count what became of a row."""
+        self.counts[fate] += 1
+        self.mix.became(fate, origin)
 
     def check(self, what: str) -> None:
         """Raise unless there is something to train on."""
@@ -168,15 +186,19 @@ class Prepared[T]:
             )
 
 
-def is_held_out(id: str, share: float) -> bool:
-    """Whether a row of this id is kept from training, by the hash of the id alone.
+def is_held_out(messages: Sequence[Message], share: float) -> bool:
+    """Whether rows that begin with this question are kept from training, by the hash of its text alone.
 
-    A row stays on its side whatever is added to the data; `share` of all ids are held out.
+    All rows of one question stay on one side, whatever their ids, their answers and the turns that follow, in dialogues as
+    in preferences, and whatever is added to the data; `share` of all questions are held out. Widths of letters and
+    blanks make no other question.
 
-    >>> [is_held_out(id, 0.5) for id in ("春", "夏", "秋", "冬")]
-    [False, False, True, True]
+    >>> [is_held_out([Message("user", text)], 0.5) for text in ("春", "夏", "秋", "冬", " 冬")]
+    [False, False, True, True, True]
     """
-    digest = hashlib.sha256(id.encode()).digest()
+    asked = next((message.content for message in messages if message.role == "user"), "")
+    letters = "".join(unicodedata.normalize("NFKC", asked).split())
+    digest = hashlib.sha256(letters.encode(errors="surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") < share * 2**64
 
 
@@ -194,21 +216,20 @@ def prepare_dialogues(
         check_roles(row.id, row.messages)
         whole = [(encode(piece), piece.said) for piece in render(row.messages).pieces]
         if not any(said for _, said in whole):
-            prepared.counts["dropped.no_answer"] += 1
+            prepared.count("dropped.no_answer", row.origin)
             continue
         kept = cut_after_answer(whole, max_tokens)
         if not kept:
-            prepared.counts["dropped.too_long"] += 1
+            prepared.count("dropped.too_long", row.origin)
             continue
-        prepared.counts["truncated"] += len(kept) < len(whole)
+        if len(kept) < len(whole):
+            prepared.count("truncated", row.origin)
         example = Example(
             [id for ids, _ in kept for id in ids],
             [id if said else IGNORED for ids, said in kept for id in ids],
         )
-        aside = is_held_out(row.id, held_out_share)
-        prepared.keep(example, held_out=aside)
-        if not aside:
-            prepared.mixed(row, Facts(sum(said for _, said in kept), example.length, example.trained))
+        facts = Facts(sum(said for _, said in kept), example.length, example.trained)
+        prepared.keep(example, row.origin, facts, held_out=is_held_out(row.messages, held_out_share))
     prepared.check("dialogues")
     return prepared
 
@@ -231,14 +252,12 @@ def prepare_preferences(
         prompt_ids, chosen_ids = _answer_ids(row, row.chosen, render, encode)
         pair = Pair(prompt_ids, chosen_ids, _answer_ids(row, row.rejected, render, encode)[1])
         if pair.length > max_tokens:
-            prepared.counts["dropped.too_long"] += 1
+            prepared.count("dropped.too_long", row.origin)
             continue
-        aside = is_held_out(row.id, held_out_share)
-        prepared.keep(pair, held_out=aside)
-        if not aside:
-            answers = len(pair.chosen_ids) + len(pair.rejected_ids)
-            turns = 1 + sum(message.role == "assistant" for message in row.prompt)
-            prepared.mixed(row, Facts(turns, 2 * len(pair.prompt_ids) + answers, answers))
+        answers = len(pair.chosen_ids) + len(pair.rejected_ids)
+        turns = 1 + sum(message.role == "assistant" for message in row.prompt)
+        facts = Facts(turns, 2 * len(pair.prompt_ids) + answers, answers)
+        prepared.keep(pair, row.origin, facts, held_out=is_held_out(row.prompt, held_out_share))
     prepared.check("preferences")
     return prepared
 

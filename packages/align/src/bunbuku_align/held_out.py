@@ -24,6 +24,8 @@ type AnyModel = PreTrainedModel | PeftModel
 _TIE = 1e-5
 """Margins below this are rounding: a reference that was asked in other batches differs by as much."""
 
+_TOKENS_AT_ONCE = 512
+
 type Labelled = tuple[list[int], list[int]]
 """Ids and labels."""
 
@@ -55,20 +57,23 @@ def measure_preferences(
 ) -> dict[str, float]:
     """Mean loss, mean margin of rewards and share of pairs whose chosen answer has the higher reward, ties a half.
 
-    The reference is the model with its adapter switched off, unless its log-probabilities are given.
+    The reference is the model with its adapter switched off, unless its log-probabilities are given. With an adapter, `kl` is
+    how far the model has gone from where it started: KL(now || start) a token of the chosen answers, over whole distributions.
     """
     found: list[torch.Tensor] = []
     places = {id(row): place for place, row in enumerate(rows)}
     for some in _batches(rows, batch):
         answers = [answer(row.prompt_ids, ids) for row in some for ids in (row.chosen_ids, row.rejected_ids)]
-        policy_B = _measure(model, answers, pad_id).logprobs_B
+        here = _measure(model, answers, pad_id)
+        there = _measure(model, answers, pad_id, adapter=False) if isinstance(model, PeftModel) else None
+        policy_B = here.logprobs_B
         if not needs_reference(objective):
             reference_B = torch.zeros_like(policy_B)
         elif reference is not None:
             given = [logprob for row in some for logprob in reference[places[id(row)]]]
             reference_B = torch.tensor(given, dtype=policy_B.dtype, device=policy_B.device)
         else:
-            reference_B = _measure(model, answers, pad_id, adapter=False).logprobs_B
+            reference_B = (there or here).logprobs_B
         lengths = torch.tensor([[len(row.chosen_ids), len(row.rejected_ids)] for row in some], device=policy_B.device)
         judged = judge(
             objective,
@@ -78,8 +83,11 @@ def measure_preferences(
         margin_B = judged.chosen_rewards_B - judged.rejected_rewards_B
         far_B = policy_B - reference_B
         higher_B = (torch.where(margin_B.abs() < _TIE, 0.0, margin_B.sign()) + 1) / 2
-        found.append(torch.stack([judged.loss_B, margin_B, higher_B, far_B[::2], far_B[1::2]]))
-    names = ("loss", "margin", "accuracy", "logratio_chosen", "logratio_rejected")
+        columns = [judged.loss_B, margin_B, higher_B, far_B[::2], far_B[1::2]]
+        if there:
+            columns.append(_divergence(model, here, there)[::2] / lengths[:, 0])
+        found.append(torch.stack(columns))
+    names = ("loss", "margin", "accuracy", "logratio_chosen", "logratio_rejected", "kl")[: len(found[0])]
     means = torch.cat(found, 1).mean(1).tolist()
     return dict(zip(names, means, strict=True))
 
@@ -106,6 +114,10 @@ class _Measured(NamedTuple):
     """Log-probability of a row's trained tokens, summed."""
     right: int
     """Trained tokens of all rows that were the first guess."""
+    hidden_ND: torch.Tensor
+    """What the head makes their logits of."""
+    row_N: torch.Tensor
+    """Of which row each of them is."""
 
 
 @torch.no_grad()
@@ -121,12 +133,33 @@ def _measure(model: AnyModel, rows: Sequence[Labelled], pad_id: int, *, adapter:
         output = causal.base_model(input_ids=ids_BS, attention_mask=mask_BS, use_cache=False)
         hidden_BSD = output.last_hidden_state[:, :-1]
         trained_BS = labels_BS != IGNORED
-        logits_NV = cast(nn.Module, causal.get_output_embeddings())(hidden_BSD[trained_BS]).float()
+        hidden_ND = hidden_BSD[trained_BS]
+        logits_NV = cast(nn.Module, causal.get_output_embeddings())(hidden_ND).float()
     model.train(was_training)
     labels_N = labels_BS[trained_BS]
     loss_BS = torch.zeros(labels_BS.shape, dtype=torch.float64, device=causal.device)
     loss_BS[trained_BS] = functional.cross_entropy(logits_NV, labels_N, reduction="none").double()
-    return _Measured(-loss_BS.sum(1), int((logits_NV.argmax(-1) == labels_N).sum()))
+    right, row_N = int((logits_NV.argmax(-1) == labels_N).sum()), trained_BS.nonzero()[:, 0]
+    return _Measured(-loss_BS.sum(1), right, hidden_ND, row_N)
+
+
+@torch.no_grad()
+def _divergence(model: AnyModel, here: _Measured, there: _Measured) -> torch.Tensor:
+    """KL(here || there) of each row, summed over its trained tokens; logits of a few tokens at a time."""
+    head = cast(nn.Module, bare(model).get_output_embeddings())
+    parts = zip(here.hidden_ND.split(_TOKENS_AT_ONCE), there.hidden_ND.split(_TOKENS_AT_ONCE), strict=True)
+    kl_N = torch.cat([_kl(head(one).float(), head(other).float()) for one, other in parts])
+    return torch.zeros_like(here.logprobs_B).index_add(0, here.row_N, kl_N.to(here.logprobs_B.dtype))
+
+
+def _kl(here_NV: torch.Tensor, there_NV: torch.Tensor) -> torch.Tensor:
+    """Of each pair of distributions, given as logits.
+
+    >>> round(_kl(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 1.0]]).log()).exp().item() ** 2, 4)
+    1.3333
+    """
+    here_NV, there_NV = here_NV.log_softmax(-1), there_NV.log_softmax(-1)
+    return (here_NV.exp() * (here_NV - there_NV)).sum(-1)
 
 
 def _padded(rows: Sequence[list[int]], value: int) -> torch.Tensor:

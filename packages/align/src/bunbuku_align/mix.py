@@ -1,6 +1,6 @@
-"""What a training's data is made of: rows and tokens by task, by maker, by turns and by length."""
+"""What a training's data is made of: rows and tokens by task, maker, domain, turns and length, and what became of all rows."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -8,6 +8,9 @@ from bunbuku_contracts import Section, Table
 
 _MOST_ROWS = 40
 _HEADS = ("rows", "tokens", "trained tokens", "share of trained tokens")
+_NAMED = ("task", "made by", "domain")
+"""Ways to divide rows by what they say of themselves, also those that are not trained."""
+_FATES = ("train", "held_out", "dropped.no_answer", "dropped.too_long", "truncated")
 
 
 class Facts(NamedTuple):
@@ -31,32 +34,51 @@ class Sums(NamedTuple):
         return Sums(self.rows + 1, self.tokens + facts.tokens, self.trained + facts.trained)
 
 
+class Origin(NamedTuple):
+    """What a row says of itself."""
+
+    task: str = "-"
+    made_by: str = "-"
+    domain: str = "-"
+
+
 @dataclass
 class Mix:
-    """Sums of rows, divided in four ways.
+    """Sums of trained rows, divided in five ways, and what became of every row.
 
     >>> mix = Mix()
-    >>> mix.add(Facts(turns=1, tokens=20, trained=5), task="要約", made_by="rule:first-line")
+    >>> mix.add(Facts(turns=1, tokens=20, trained=5), Origin(task="要約", made_by="rule:first-line"))
     >>> mix.ways["task"]["要約"]
     Sums(rows=1, tokens=20, trained=5)
     """
 
     ways: dict[str, dict[str, Sums]] = field(
-        default_factory=lambda: {way: defaultdict(Sums) for way in ("task", "made by", "turns", "length in tokens")}
+        default_factory=lambda: {way: defaultdict(Sums) for way in (*_NAMED, "turns", "length in tokens")}
+    )
+    fates: dict[str, dict[str, Counter[str]]] = field(
+        default_factory=lambda: {way: defaultdict(Counter) for way in _NAMED}
     )
 
-    def add(self, facts: Facts, *, task: str, made_by: str) -> None:
-        """Count a row."""
-        names = (task, made_by, f"{facts.turns}", length_class(facts.tokens))
+    def add(self, facts: Facts, origin: Origin) -> None:
+        """Count a row that is trained."""
+        names = (*origin, f"{facts.turns}", length_class(facts.tokens))
         for sums, name in zip(self.ways.values(), names, strict=True):
             sums[name] = sums[name].plus(facts)
 
+    def became(self, fate: str, origin: Origin) -> None:
+        """Count what became of a row, trained or not."""
+        for rows, name in zip(self.fates.values(), origin, strict=True):
+            rows[name][fate] += 1
+
     def section(self) -> Section:
-        """The tables, the largest share first; turns and lengths in their order."""
+        """The tables, the largest share first, turns and lengths in their order; then what became of all rows."""
         return Section(
             title="What is trained on",
-            paragraphs=("Held-out and dropped rows are not counted here.",),
-            tables=tuple(_table(way, sums) for way, sums in self.ways.items()),
+            paragraphs=("Held-out and dropped rows are counted in the last tables alone.",),
+            tables=(
+                *(_table(way, sums) for way, sums in self.ways.items()),
+                *(_fates(way, rows) for way, rows in self.fates.items()),
+            ),
         )
 
 
@@ -70,7 +92,7 @@ def length_class(tokens: int) -> str:
 
 
 def _table(way: str, sums: dict[str, Sums]) -> Table:
-    by_size = way in ("task", "made by")
+    by_size = way in _NAMED
     ordered = sorted(sums.items(), key=lambda item: (-item[1].trained, item[0]) if by_size else _number(item[0]))
     whole = sum(found.trained for found in sums.values())
     rows = [(name, *found, round(found.trained / whole, 4)) for name, found in ordered[:_MOST_ROWS]]
@@ -78,6 +100,15 @@ def _table(way: str, sums: dict[str, Sums]) -> Table:
         together = [sum(column) for column in zip(*rest, strict=True)]
         rows.append((f"{len(rest)} others", *together, round(together[2] / whole, 4)))
     return Table(columns=(way, *_HEADS), rows=tuple(rows), caption=f"By {way}")
+
+
+def _fates(way: str, rows: dict[str, Counter[str]]) -> Table:
+    ordered = sorted(rows.items(), key=lambda item: (-item[1].total(), item[0]))
+    shown = [(name, *(found[fate] for fate in _FATES)) for name, found in ordered[:_MOST_ROWS]]
+    if rest := [found for _, found in ordered[_MOST_ROWS:]]:
+        shown.append((f"{len(rest)} others", *(sum(found[fate] for found in rest) for fate in _FATES)))
+    heads = (fate.replace("_", " ").replace(".", ": ") for fate in _FATES)
+    return Table(columns=(way, *heads), rows=tuple(shown), caption=f"What became of the rows, by {way}")
 
 
 def _number(name: str) -> tuple[int, str]:

@@ -26,6 +26,7 @@ class ReferenceKey:
     model: str
     """Content digest of the checkpoint."""
     tokenizer: str
+    """Digest of the tokenizer as it was read, template included."""
     data: str
     """Digest of the ids and labels, in their order."""
     arithmetic: str

@@ -17,6 +17,7 @@ _SHOWN = {
     "held_out/margin": "held-out reward margin",
     "held_out/logratio_chosen": "held-out log-ratio to the reference, chosen",
     "held_out/logratio_rejected": "held-out log-ratio to the reference, rejected",
+    "held_out/kl": "held-out KL from the start, nats a token",
     "rewards/margins": "training reward margin",
     "rewards/accuracies": "training reward accuracy",
     "rewards/chosen": "training reward, chosen",
@@ -39,6 +40,9 @@ class Sample(NamedTuple):
     data: str
     before: str
     after: str
+    tokens_before: int
+    """Length of that answer, its end token included."""
+    tokens_after: int
 
 
 @dataclass
@@ -72,6 +76,7 @@ def report(
     draft.metrics["disk_bytes.most"] = float(training.most_disk_bytes)
     sections = [_section(training, counts, tokens, title), mix.section()]
     if training.samples:
+        draft.metrics |= _lengths(training.samples)
         sections.append(_told(training.samples))
     write_sections(draft, sections)
     write_page(draft.log / "report.html", title, sections)
@@ -81,8 +86,21 @@ def _told(samples: list[Sample]) -> Section:
     return Section(
         title="Answers before and after",
         paragraphs=("Of held-out rows: what the data says, and what the model said before the training and after it.",),
-        tables=(Table(columns=("prompt", "data", "before", "after"), rows=tuple(tuple(sample) for sample in samples)),),
+        tables=(
+            Table(
+                columns=("prompt", "data", "before", "after", "tokens before", "tokens after"),
+                rows=tuple(tuple(sample) for sample in samples),
+            ),
+        ),
     )
+
+
+def _lengths(samples: list[Sample]) -> dict[str, float]:
+    """Mean tokens of the answers before and after."""
+    return {
+        "samples.tokens.start": sum(sample.tokens_before for sample in samples) / len(samples),
+        "samples.tokens.end": sum(sample.tokens_after for sample in samples) / len(samples),
+    }
 
 
 def _ends(training: Training) -> dict[str, float]:

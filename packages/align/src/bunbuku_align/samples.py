@@ -35,17 +35,24 @@ class Sampler:
         """All of them, with what is answered now."""
         read = self.chat.tokenizer.decode
         return [
-            Sample(read(asked.prompt_ids), read(asked.answer_ids, skip_special_tokens=True), before, after)
+            Sample(
+                read(asked.prompt_ids),
+                read(asked.answer_ids, skip_special_tokens=True),
+                read(before, skip_special_tokens=True),
+                read(after, skip_special_tokens=True),
+                len(before),
+                len(after),
+            )
             for asked, before, after in zip(self.asked, self.before, self._answers(), strict=True)
         ]
 
     @torch.no_grad()
-    def _answers(self) -> list[str]:
+    def _answers(self) -> list[list[int]]:
         """Greedy, one by one: a handful, and nothing is padded."""
         model, was_training, tokenizer = bare(self.model), self.model.training, self.chat.tokenizer
         self.model.eval()
         room = model.config.get_text_config().max_position_embeddings
-        found: list[str] = []
+        found: list[list[int]] = []
         for asked in self.asked:
             ids = torch.tensor([asked.prompt_ids], device=model.device)
             settings = GenerationConfig(
@@ -57,6 +64,6 @@ class Sampler:
             written = model.generate(  # pyright: ignore[reportCallIssue]
                 ids, attention_mask=torch.ones_like(ids), generation_config=settings
             )
-            found.append(tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True))
+            found.append(written[0, ids.shape[1] :].tolist())
         self.model.train(was_training)
         return found

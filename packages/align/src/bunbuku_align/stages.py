@@ -1,6 +1,9 @@
 """The stages: read, train or merge, write. What is decided is decided in the modules beside."""
 
+import json
+
 from bunbuku_contracts import Artifact, ArtifactError, Checkpoint, ConfigError, Dialogues, Draft, Preferences, stage
+from bunbuku_contracts.digest import hash_file
 
 from bunbuku_align.examples import prepare_dialogues, prepare_preferences
 from bunbuku_align.methods import CombineConfig
@@ -9,8 +12,11 @@ from bunbuku_align.reporting import report
 from bunbuku_align.run import ANYWHERE, AlignRun
 from bunbuku_align.training import DpoConfig, Lora, MergeConfig, SftConfig, TrainingConfig
 
+_TOKENIZER = ("tokenizer.json", "tokenizer.model")
+"""Files of a tokenizer that say which ids a text has."""
 
-@stage("align.sft", revision=3, resumable=True, bitwise=False)
+
+@stage("align.sft", revision=4, resumable=True, bitwise=False)
 def sft(
     draft: Draft,
     config: SftConfig,
@@ -32,7 +38,7 @@ def sft(
     _check(checkpoint, config)
     check_adapter(checkpoint, config)
     chat = ChatTokenizer(checkpoint.dir)
-    _check_vocabulary(checkpoint, len(chat.tokenizer))
+    _check_tokenizer(checkpoint, len(chat.tokenizer))
     rows = draft.track(read_dialogues(dialogues), unit="dialogues", label="align.sft: tokenising")
     prepared = prepare_dialogues(
         rows, chat.render, chat.encode, max_tokens=config.max_tokens, held_out_share=config.held_out_share
@@ -46,7 +52,7 @@ def sft(
     return _trained(checkpoint, config)
 
 
-@stage("align.dpo", revision=3, resumable=True, bitwise=False)
+@stage("align.dpo", revision=4, resumable=True, bitwise=False)
 def dpo(
     draft: Draft,
     config: DpoConfig,
@@ -68,7 +74,7 @@ def dpo(
     _check(checkpoint, config)
     check_adapter(checkpoint, config)
     chat = ChatTokenizer(checkpoint.dir)
-    _check_vocabulary(checkpoint, len(chat.tokenizer))
+    _check_tokenizer(checkpoint, len(chat.tokenizer))
     rows = draft.track(read_preferences(preferences), unit="pairs", label="align.dpo: tokenising")
     prepared = prepare_preferences(
         rows, chat.render, chat.encode, max_tokens=config.max_tokens, held_out_share=config.held_out_share
@@ -146,14 +152,28 @@ def _check(checkpoint: Artifact[Checkpoint], config: TrainingConfig) -> None:
         )
 
 
-def _check_vocabulary(checkpoint: Artifact[Checkpoint], tokens: int) -> None:
-    """Raise if the tokenizer beside the weights knows more tokens than they do: it is another model's."""
-    known = checkpoint.spec.architecture.vocab_size
+def _check_tokenizer(checkpoint: Artifact[Checkpoint], tokens: int) -> None:
+    """Raise if the tokenizer beside the weights is not theirs: by its size, and by the digests that manifests state.
+
+    The checkpoint's own manifest has its files; that of the tokenizer it was trained with may be in its lineage.
+    """
+    known, hint = checkpoint.spec.architecture.vocab_size, "put the tokenizer there that the model was trained with"
     if tokens > known:
         raise ArtifactError(
-            f"the tokenizer in {checkpoint.dir} has {tokens} tokens, but the model has {known}",
-            hint="put the tokenizer there that the model was trained with",
+            f"the tokenizer in {checkpoint.dir} has {tokens} tokens, but the model has {known}", hint=hint
         )
+    own = {file.path: file.sha256 for file in checkpoint.manifest.files}
+    trained_with = checkpoint.dir / "lineage" / f"{checkpoint.spec.tokenizer}.json"
+    if trained_with.exists():
+        files = json.loads(trained_with.read_text(encoding="utf-8"))["files"]
+        own |= {file["path"]: file["sha256"] for file in files if file["path"] in _TOKENIZER}
+    for name in _TOKENIZER:
+        path = checkpoint.dir / name
+        if name in own and path.exists() and hash_file(path) != own[name]:
+            raise ArtifactError(
+                f"{path} is not of the tokenizer {checkpoint.spec.tokenizer[:12]} that the model was trained with",
+                hint=hint,
+            )
 
 
 def _check_hf(checkpoint: Artifact[Checkpoint]) -> None:

@@ -1,5 +1,7 @@
 """The edge to the checkpoint's tokenizer and its chat template."""
 
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,6 +63,14 @@ class ChatTokenizer:
     def encode(self, piece: Piece) -> list[int]:
         """Ids of a piece, with no token added."""
         return self._spelling.ids(piece.text, piece.special)
+
+    @property
+    def digest(self) -> str:
+        """Of all that decides which ids a dialogue has: vocabulary, rules, special tokens, template."""
+        fast = getattr(self.tokenizer, "backend_tokenizer", None)
+        rules = fast.to_str() if fast else self.tokenizer.get_vocab()
+        said = [rules, self.template, self.tokenizer.special_tokens_map]
+        return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
     def _check_pieces(self, checkpoint: Path) -> None:
         """Raise if pieces tokenised one by one do not read as the whole text, as with a blank put before each."""

@@ -58,7 +58,7 @@ class TrainingConfig(Config):
     max_tokens: Annotated[int, Field(ge=2)] = 1024
     """Longest example; what is longer is cut after a whole answer or dropped, and counted."""
     held_out_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    """Share of the rows that are never trained but measured, chosen by the hash of their id."""
+    """Share of the questions whose rows are never trained but measured, chosen by the hash of the first user turn."""
     evaluations: PositiveInt = 4
     """How often the held-out rows are measured after the start: evenly spread, the last time at the end."""
     epochs: PositiveFloat = 1.0
@@ -82,7 +82,8 @@ class TrainingConfig(Config):
     adapter: AnyAdapter = Lora()
     """What may change: an adapter beside the weights, or all of them."""
     neftune_alpha: PositiveFloat | None = None
-    """Noise on the embeddings while training, Jain et al. 2023 (arXiv:2310.05914): uniform, `alpha / sqrt(tokens · width)`."""
+    """Noise on the embeddings of what is learnt, Jain et al. 2023 (arXiv:2310.05914): uniform, `alpha / sqrt(tokens · width)`,
+    where tokens are those of a row, padding or packed dialogues included. Neither the reference nor held-out rows get any."""
     samples: NonNegativeInt = 3
     """Held-out rows that are answered before and after, for the report."""
     sample_tokens: PositiveInt = 48

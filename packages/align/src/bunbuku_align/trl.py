@@ -24,6 +24,7 @@ from bunbuku_align.examples import Example, Pair, Prepared
 from bunbuku_align.head import scores_trained_tokens_only
 from bunbuku_align.held_out import AnyModel, answer, answer_logprobs, bare, measure_dialogues, measure_preferences
 from bunbuku_align.loading import lora_of, on_gpu, open_model, threads, write_model
+from bunbuku_align.noise import add_noise
 from bunbuku_align.objectives import needs_reference
 from bunbuku_align.reference import ReferenceKey, cached, digest_of
 from bunbuku_align.reporting import Point, Training
@@ -109,8 +110,8 @@ def _reference(
     place: Place, config: DpoConfig, model: AnyModel, answers: list[tuple[list[int], list[int]]]
 ) -> list[float]:
     """What the checkpoint says of the answers, from the cache if it is there."""
-    spec, batch = place.checkpoint.spec, min(config.batch_examples, 16)
-    key = ReferenceKey(place.checkpoint.content, spec.tokenizer, digest_of(answers), config.precision)
+    batch = min(config.batch_examples, 16)
+    key = ReferenceKey(place.checkpoint.content, place.chat.digest, digest_of(answers), config.precision)
     folder = place.run.reference_cache or place.draft.scratch
 
     def compute() -> list[float]:
@@ -133,6 +134,8 @@ def _fit[T](
     steps, model = trainer.args.max_steps, cast(AnyModel, trainer.model)
     if trainer.aux_loss_enabled:
         balance_as_pretrained(bare(model))
+    if config.neftune_alpha:
+        add_noise(bare(model), config.neftune_alpha)
     sampler = Sampler(model, place.chat, asked, config.sample_tokens)
     watch = Watch(place.draft, config.measured_at(steps), lambda: _named(measure(model, rows)) if rows else {})
     trainer.remove_callback(PrinterCallback)  # it prints to standard output, which is the published path's alone
@@ -170,7 +173,6 @@ def _arguments(place: Place, config: TrainingConfig, rows: int) -> dict[str, Any
         "optim": "adamw_torch",
         "bf16": config.precision == "bfloat16",
         "seed": config.seed,
-        "neftune_noise_alpha": config.neftune_alpha,
         "train_sampling_strategy": "sequential",  # over rows that are in their order: see `order`
         "use_cpu": not on_gpu(run),
         "gradient_checkpointing": run.gradient_checkpointing,
