@@ -3,8 +3,25 @@
 import pytest
 from bunbuku_eval.cli import main
 
+STAGES = (
+    *(
+        "perplexity",
+        "baseline",
+        "choice",
+        "generate",
+        "score",
+        "compare",
+        "exposure",
+        "judge",
+        "agree",
+        "rate",
+        "report",
+    ),
+    *("arena", "invite", "ballots"),
+)
 
-@pytest.mark.parametrize("stage", ["perplexity", "baseline", "choice", "generate", "report"])
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_help_teaches(stage, capsys) -> None:
     with pytest.raises(SystemExit) as ended:
         main([stage, "--help"])

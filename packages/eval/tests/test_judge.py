@@ -211,7 +211,8 @@ def test_judges_are_compared_with_each_other_themselves_and_people(place, answer
     found = agree(place("agree"), AgreeConfig(), reports, people)
     assert found.manifest.metrics["exact.strict.people"] == 1
     assert found.manifest.metrics["ranks.moody.people"] == 1
-    between, within = read_sections(found)[0].tables
+    between, within, calibrated = read_sections(found)[0].tables
+    assert [row[0] for row in calibrated.rows] == ["strict", "moody"]
     row = next(row for row in between.rows if row[:2] == ("strict", "moody"))
     assert row[2] == 8
     assert row[5] == 1  # within one

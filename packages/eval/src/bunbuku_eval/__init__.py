@@ -9,6 +9,7 @@ from bunbuku_eval.answers import mark
 from bunbuku_eval.bits import bits_per_byte
 from bunbuku_eval.documents import Document, Sample
 from bunbuku_eval.intervals import Interval, bootstrap_ratio, wilson
+from bunbuku_eval.judges import JudgeConfig
 from bunbuku_eval.kneser_ney import BigramCounts, KneserNeyBigram
 from bunbuku_eval.prompts import Prompt
 from bunbuku_eval.ratings import Rating, Ratings, bradley_terry, rate
@@ -17,8 +18,9 @@ from bunbuku_eval.stages.agree import AgreeConfig, agree
 from bunbuku_eval.stages.baseline import BaselineConfig, baseline
 from bunbuku_eval.stages.choice import ChoiceConfig, choice
 from bunbuku_eval.stages.compare import CompareConfig, compare
+from bunbuku_eval.stages.exposure import ExposureConfig, exposure
 from bunbuku_eval.stages.generate import GenerateConfig, generate
-from bunbuku_eval.stages.judge import JudgeConfig, judge
+from bunbuku_eval.stages.judge import judge
 from bunbuku_eval.stages.perplexity import PerplexityConfig, perplexity
 from bunbuku_eval.stages.rate import RateConfig, rate_votes
 from bunbuku_eval.stages.report import ReportConfig, report
@@ -35,6 +37,7 @@ __all__ = [
     "CompareConfig",
     "Document",
     "EvalRun",
+    "ExposureConfig",
     "GenerateConfig",
     "Hub",
     "Interval",
@@ -60,6 +63,7 @@ __all__ = [
     "bradley_terry",
     "choice",
     "compare",
+    "exposure",
     "generate",
     "judge",
     "mark",

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bunbuku_eval.degenerate import Flag, flags
-from bunbuku_eval.metrics import UNREADABLE, char_f1, exact_match, normalized, parity_float, sentence_bleu, set_f1
+from bunbuku_eval.degenerate import Flag
+from bunbuku_eval.metrics import UNREADABLE, char_f1, exact_match, parity_float, sentence_bleu, set_f1
 from bunbuku_eval.tasks import Graded, Question, Task
 
 
@@ -42,8 +42,7 @@ def mark(task: Task, question: Question, output: str) -> Marks:
     parity = _parity(task, question, output)
     number = _number(parity_float(output)) if isinstance(task, Graded) else UNREADABLE
     strict = task.score(output, question) if fits else 0.0
-    japanese = task.expects_japanese(question) and normalized(output) not in question.choices
-    found = flags(output, japanese=japanese) if strict < 1 else ()
+    found = task.flags(output, question) if strict < 1 else ()
     if found:
         return Marks(0.0, 0.0, fits, found, None, parity, parity_value=number)
     understood = task.understood(output, question)
@@ -90,6 +89,8 @@ class Answered:
 
 
 def _parity(task: Task, question: Question, output: str) -> float:
+    if not task.compared:
+        return task.score(output, question)
     gold = question.gold[:1] if task.one_gold_in_parity else question.gold
     match task.measured_by:
         case "char_f1":

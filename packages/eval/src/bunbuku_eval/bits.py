@@ -28,9 +28,10 @@ SCHEMA = pa.schema(
         ("bytes", pa.int64()),
         ("tokens", pa.int64()),
         ("logprob", pa.float64()),
+        ("failure", pa.string()),
     ]
 )
-"""One row a model and document; `logprob` in nats."""
+"""One row a model and document; `logprob` in nats, or why there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,21 @@ class Scored:
     @property
     def bits(self) -> float:
         return -self.logprob / math.log(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A document that a model could not be measured on."""
+
+    model: str
+    document: Document
+    reason: str
+
+    @property
+    def row(self) -> dict[str, object]:
+        of = self.document
+        facts = {"model": self.model, "id": of.id, "language": of.language, "source": of.source, "bytes": of.bytes}
+        return {**facts, "tokens": None, "logprob": None, "failure": self.reason}
 
 
 def bits_per_byte(scored: Iterable[Scored]) -> float:

@@ -16,10 +16,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-FILTERS = ("model", "task", "mode", "style", "phrasing")
+FILTERS = ("model", "task", "category", "mode", "style", "phrasing", "verdict")
 SHOWN = (
     *FILTERS,
-    *("id", "seed", "category", "prompt", "gold", "output", "understood", "strict", "lenient", "format_ok"),
+    *("id", "seed", "judged", "rating", "prompt", "gold", "output", "understood", "strict", "lenient", "format_ok"),
     *("degenerate", "flags", "contaminated", "flipped", "failure", "finish", "tokens"),
 )
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 from bunbuku_contracts import Artifact, BunbukuError, Dialogues
-from bunbuku_inference import Message, Score, ScoreRequest
+from bunbuku_inference import Failure, Message, Score, ScoreRequest
 
 Style = Literal["plain", "chat"]
 
@@ -29,6 +29,7 @@ SCHEMA = pa.schema(
         ("logprobs", pa.list_(pa.float64())),
         ("picked", pa.int32()),
         ("picked_per_byte", pa.int32()),
+        ("failure", pa.string()),
     ]
 )
 """One row a model, style and item; `logprobs` in nats, one a choice."""
@@ -91,10 +92,31 @@ class Pick:
         return self.picked_per_byte == self.item.answer
 
 
-def picks(items: Sequence[Item], scores: Iterable[Score]) -> list[Pick]:
+@dataclass(frozen=True, slots=True)
+class Unpicked:
+    """An item of which a model could not say which choice is likeliest."""
+
+    item: Item
+    failure: str
+
+    def row(self, model: str, style: Style) -> dict[str, object]:
+        item = self.item
+        facts = {"model": model, "style": style, "id": item.id, "task": item.task, "template": item.template}
+        return {**facts, "choices": list(item.choices), "answer": item.answer, "failure": self.failure}
+
+
+def picks(items: Sequence[Item], scores: Iterable[Score | Failure]) -> list[Pick | Unpicked]:
     """Scores in the order of all items' requests, put back to their items."""
     remaining = iter(scores)
-    return [Pick(item, tuple(next(remaining).logprob for _ in item.choices)) for item in items]
+    found: list[Pick | Unpicked] = []
+    for item in items:
+        own = [next(remaining) for _ in item.choices]
+        failed = next((one for one in own if isinstance(one, Failure)), None)
+        if failed is not None:
+            found.append(Unpicked(item, f"{failed.reason}: {failed.detail}"))
+        else:
+            found.append(Pick(item, tuple(one.logprob for one in own if isinstance(one, Score))))
+    return found
 
 
 def chance(items: Sequence[Item]) -> float:

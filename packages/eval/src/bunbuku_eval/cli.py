@@ -5,6 +5,7 @@ from bunbuku_eval.stages.arena import arena, ballots, invite
 from bunbuku_eval.stages.baseline import baseline
 from bunbuku_eval.stages.choice import choice
 from bunbuku_eval.stages.compare import compare
+from bunbuku_eval.stages.exposure import exposure
 from bunbuku_eval.stages.generate import generate
 from bunbuku_eval.stages.judge import judge
 from bunbuku_eval.stages.perplexity import perplexity
@@ -13,5 +14,18 @@ from bunbuku_eval.stages.report import report
 from bunbuku_eval.stages.score import score
 
 main = stage_cli(
-    perplexity, baseline, choice, generate, score, compare, judge, agree, rate_votes, arena, invite, ballots, report
+    perplexity,
+    baseline,
+    choice,
+    generate,
+    score,
+    compare,
+    exposure,
+    judge,
+    agree,
+    rate_votes,
+    arena,
+    invite,
+    ballots,
+    report,
 )

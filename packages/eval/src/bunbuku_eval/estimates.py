@@ -5,7 +5,7 @@ are what is drawn again. Two models are compared on the same draws, which is far
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bunbuku_eval.answers import Answered, Condition
 from bunbuku_eval.intervals import Interval
 from bunbuku_eval.metrics import bleu_counts, bleu_of
+from bunbuku_eval.tasks.jhumaneval import pass_at_k
 from bunbuku_eval.tasks.task import Metric
 
 type Measure = Literal["strict", "lenient", "format_ok", "degenerate", "parity"]
@@ -77,7 +78,7 @@ class Grid:
         if self.metric in CORRELATIONS and measure in TEXT_MEASURES:
             gold, ranked = self.gold, self.metric == "spearman"
             return lambda weights: _mean([_correlations(weights, column, gold, ranked=ranked) for column in values.T])
-        if self.metric == "bleu" and measure in TEXT_MEASURES:
+        if self.metric == "bleu" and measure in ("strict", "lenient"):
             counts = self._ngrams(measure)
             return lambda weights: _mean([bleu_of(weights @ column) / 100 for column in counts])
         return lambda weights: _means(weights, values)
@@ -154,6 +155,35 @@ def spread(grid: Grid, measure: Measure = "lenient", *, rounds: int, seed: int) 
         return Estimate(float(ranges[0]), *_middle(ranges[1:]))
 
     return Spread(range_over(lambda way: way.phrasing), range_over(lambda way: way.seed))
+
+
+def pass_at(grid: Grid, k: int, *, rounds: int, seed: int) -> Estimate:
+    """The chance that one of `k` draws is right, strictly, without bias, over the questions with `k` answers or more."""
+    values = grid.values("strict")
+    found: list[float] = []
+    for row in values:
+        there = row[~np.isnan(row)]
+        if len(there) >= k:
+            found.append(pass_at_k(len(there), int((there == 1).sum()), k))
+    if not found:
+        return Estimate(math.nan, math.nan, math.nan)
+    means = np.array(found)
+    return Estimate(float(means.mean()), *_middle(draws(len(means), rounds=rounds, seed=seed) @ means / len(means)))
+
+
+def consistency(grid: Grid, *, rounds: int, seed: int) -> Estimate:
+    """How far the answers to a question are the same in all ways of asking: 1 if all are, 0.5 if more than half are."""
+    found: list[float] = []
+    for row in grid.answered:
+        said = [one.marks.understood for one in row if one is not None and one.marks is not None]
+        if len(said) < 2:
+            continue
+        most = max(Counter(one for one in said if one is not None).values(), default=0)
+        found.append(1.0 if most == len(said) else 0.5 if most > len(said) / 2 else 0.0)
+    if not found:
+        return Estimate(math.nan, math.nan, math.nan)
+    values = np.array(found)
+    return Estimate(float(values.mean()), *_middle(draws(len(values), rounds=rounds, seed=seed) @ values / len(values)))
 
 
 class Comparison(NamedTuple):

@@ -77,6 +77,8 @@ class Measured:
         for report in reports:
             table = pq.read_table(report.path(report.files("items")[0]))
             for row in table.to_pylist():
+                if row["logprob"] is None:
+                    continue
                 bits = -row["logprob"] / float(np.log(2))
                 found.models.setdefault(row["model"], {})[row["id"]] = (bits, float(row["bytes"]))
         return found

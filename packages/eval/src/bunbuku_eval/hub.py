@@ -1,4 +1,4 @@
-"""Files of data sets on the Hugging Face hub, fetched when a stage asks for them and at no other time."""
+"""Where files of questions are: in a folder, or on the Hugging Face hub, fetched when a stage asks and at no other time."""
 
 from pathlib import Path
 
@@ -24,3 +24,15 @@ def fetched(hub: Hub) -> Path:
             f"{hub.file!r} of {hub.repository!r} at {hub.revision[:7]} cannot be fetched: {said}",
             hint="check the names, and the way to the network; or put the file into the folder given as --data",
         ) from error
+
+
+def inside(folder: Path, file: str) -> Path:
+    """A file of the folder that was given as `--data`.
+
+    Raises:
+        BunbukuError: It lies elsewhere.
+    """
+    path = folder / file
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise BunbukuError(f"{file!r} is outside the folder {folder}", hint="name a file that lies inside it")
+    return path

@@ -1,7 +1,8 @@
 """Answers put before a judge: which questions it is asked, again if its verdict cannot be read, and what it then said.
 
-A request is one answer, or two in one order; each is asked `samples` times. A reply without a verdict is asked for again
-with another seed, up to `attempts` times, and what stays unread is kept and counted.
+A request is one answer, or two in one order; each is asked `samples` times. A reply without a verdict is asked for again, up to
+`attempts` times: with another seed, or, at temperature 0, with a reminder of the form. A reply that did not come is asked for
+again as it was. What stays unread is kept and counted.
 """
 
 import hashlib
@@ -13,6 +14,8 @@ import pyarrow.parquet as pq
 from bunbuku_contracts import Artifact, BunbukuError
 from bunbuku_inference import Answer, Failure, Message, Model, Request, Sampling
 
+from bunbuku_eval.models import outcomes
+
 
 class Shown(NamedTuple):
     """One model's answer to one question."""
@@ -23,6 +26,18 @@ class Shown(NamedTuple):
     question: str
     answer: str
     flags: tuple[str, ...]
+    task: str = ""
+    reference: str = ""
+    criteria: str = ""
+    history: tuple[tuple[str, str], ...] = ()
+    """What was said before, where it is not the first turn."""
+
+    @property
+    def conversation(self) -> str:
+        """The answer with all that was said before it."""
+        if not self.history:
+            return self.answer
+        return f"{_told(self.history)}\n\n[利用者]\n{self.question}\n\n[回答]\n{self.answer}"
 
 
 @dataclass(frozen=True)
@@ -40,13 +55,20 @@ class Case:
     sample: int
 
     def prompt(self, template: str) -> str:
-        """The template with question and answers in their places; what they contain is text."""
+        """The template with question and answers in their places; what they contain is text.
+
+        `{history}`, `{reference}` and `{criteria}` are blocks with a heading, or nothing where there is none.
+        """
+        one = self.first
         left, right = (self.second, self.first) if self.swapped and self.second else (self.first, self.second)
         parts = {
             "{question}": self.question,
-            "{answer}": self.first.answer,
-            "{answer_a}": left.answer,
-            "{answer_b}": right.answer if right else "",
+            "{answer}": one.answer,
+            "{answer_a}": left.conversation,
+            "{answer_b}": right.conversation if right else "",
+            "{history}": f"[これまでの会話]\n{_told(one.history)}\n\n" if one.history else "",
+            "{reference}": f"[参考となる回答]\n{one.reference}\n\n" if one.reference else "",
+            "{criteria}": f"[採点の観点]\n{one.criteria}\n\n" if one.criteria else "",
         }
         found = template
         pieces: list[str] = []
@@ -75,6 +97,11 @@ class Judgement:
     """As the reader of verdicts has it; `None` if nothing could be read."""
     attempts: int
     failure: str = ""
+    seed: int = 0
+    """Of the last attempt."""
+    reminded: bool = False
+    """Whether the verdict was asked for by a reminder of the form."""
+    template: str = ""
 
 
 def read_answers(reports: dict[str, Artifact[Any]]) -> list[Shown]:
@@ -82,22 +109,7 @@ def read_answers(reports: dict[str, Artifact[Any]]) -> list[Shown]:
     found: list[Shown] = []
     for report in reports.values():
         rows = pq.read_table(report.path(report.files("items")[0])).to_pylist()
-        for row in rows:
-            if "text" in row:
-                name = f"{row['style']}/{row['name']}/{row['sample']}"
-                found.append(Shown(row["model"], name, row["style"], row["prompt"], row["text"], tuple(row["flags"])))
-            elif row.get("output") is not None and row.get("mode", "generation") == "generation" and not row["failure"]:
-                name = "/".join(str(row[key]) for key in ("task", "id", "style", "phrasing", "seed"))
-                found.append(
-                    Shown(
-                        row["model"],
-                        name,
-                        row["task"],
-                        row["prompt"],
-                        row["output"],
-                        tuple(row["flags"]),
-                    )
-                )
+        found += [one for row in rows if (one := _shown(row)) is not None]
     seen: set[tuple[str, str]] = set()
     for one in found:
         if (one.model, one.id) in seen:
@@ -108,26 +120,66 @@ def read_answers(reports: dict[str, Artifact[Any]]) -> list[Shown]:
     return found
 
 
+def _shown(row: dict[str, Any]) -> Shown | None:
+    """The answer of a row; `None` where none came back, or nothing was written."""
+    if row.get("failure"):
+        return None
+    if "text" in row:
+        turn = f"/turn {row['turn']}" if (row.get("turns") or 1) > 1 else ""
+        return Shown(
+            row["model"],
+            f"{row['style']}/{row['name']}/{row['sample']}{turn}",
+            row.get("category") or row["style"],
+            row["prompt"],
+            row["text"],
+            tuple(row["flags"]),
+            row.get("task") or "",
+            row.get("reference") or "",
+            row.get("criteria") or "",
+            tuple((said, answered) for said, answered in row.get("history") or ()),
+        )
+    if row.get("output") is None or row.get("mode", "generation") != "generation":
+        return None
+    name = "/".join(str(row[key]) for key in ("task", "id", "style", "phrasing", "seed"))
+    return Shown(row["model"], name, row["task"], row["prompt"], row["output"], tuple(row["flags"]), row["task"])
+
+
 def ask(
-    model: Model, cases: Sequence[Case], template: str, read: Callable[[str], Any], *, sampling: Sampling, attempts: int
+    model: Model,
+    cases: Sequence[Case],
+    template: Callable[[Case], str],
+    read: Callable[[str], Any],
+    *,
+    sampling: Sampling,
+    attempts: int,
+    reminder: str,
+    begun: bool,
 ) -> list[Judgement]:
     """A judgement a case, asked again while none can be read."""
-    found = [Judgement(case, case.prompt(template), "", None, 0) for case in cases]
+    found = [Judgement(case, case.prompt(template(case)), "", None, 0, template=template(case)) for case in cases]
     for attempt in range(attempts):
-        open_ones = [at for at, one in enumerate(found) if one.verdict is None]
-        if not open_ones or (attempt and sampling.temperature == 0):
-            break  # the same question at temperature 0 is the same reply
-        requests = [
-            Request(
-                prompt=(Message(role="user", content=found[at].prompt),),
-                sampling=sampling,
-                seed=found[at].case.seed(attempt),
-            )
-            for at in open_ones
-        ]
-        for at, outcome in zip(open_ones, model.try_generate(requests), strict=True):
-            found[at] = _after(found[at], outcome, read)
+        waiting = [at for at, one in enumerate(found) if one.verdict is None]
+        if not waiting:
+            break
+        requests = [_request(found[at], attempt, sampling, reminder) for at in waiting]
+        so_far = begun or any(one.text for one in found)
+        for at, request, outcome in zip(
+            waiting, requests, outcomes(model.try_generate, requests, begun=so_far), strict=True
+        ):
+            found[at] = replace(_after(found[at], outcome, read), seed=request.seed, reminded=len(request.prompt) > 1)
     return found
+
+
+def _request(before: Judgement, attempt: int, sampling: Sampling, reminder: str) -> Request:
+    """At temperature 0 the same question has the same reply, so that the reply is sent back with a reminder of the form."""
+    messages = [Message(role="user", content=before.prompt)]
+    if before.text.strip() and sampling.temperature == 0:
+        messages += [Message(role="assistant", content=before.text), Message(role="user", content=reminder)]
+    return Request(prompt=tuple(messages), sampling=sampling, seed=before.case.seed(attempt))
+
+
+def _told(history: Sequence[tuple[str, str]]) -> str:
+    return "\n\n".join(f"[利用者]\n{said}\n\n[回答]\n{answered}" for said, answered in history)
 
 
 def _after(before: Judgement, outcome: Answer | Failure, read: Callable[[str], Any]) -> Judgement:

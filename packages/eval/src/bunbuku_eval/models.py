@@ -1,10 +1,10 @@
 """The models under evaluation: which checkpoints can be asked, and asking them one after another."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from bunbuku_contracts import Artifact, BunbukuError, Checkpoint, Draft
-from bunbuku_inference import AnyEngine, Model, Score, ScoreRequest, open_model
+from bunbuku_inference import Answer, AnyEngine, EngineError, Failure, Model, Score, ScoreRequest, open_model
 
 CHUNK_REQUESTS = 512
 """Requests handed to the engine at once: enough for it to sort and batch, few enough to show progress."""
@@ -31,7 +31,29 @@ def opened(engine: AnyEngine, checkpoint: Artifact[Checkpoint]) -> Iterator[Mode
         yield model
 
 
-def scores(model: Model, requests: Sequence[ScoreRequest], draft: Draft, *, label: str) -> list[Score]:
-    """A score each, with progress."""
+def outcomes[R, O: Answer | Score](
+    ask: Callable[[Sequence[R]], list[O | Failure]], requests: Sequence[R], *, begun: bool
+) -> list[O | Failure]:
+    """An outcome each. An engine that breaks down after something has come back fails the rest, and no more than that.
+
+    Raises:
+        EngineError: It breaks down before anything has come back.
+    """
+    try:
+        return ask(requests)
+    except EngineError as error:
+        if not begun:
+            raise
+        return [Failure(reason="exhausted", detail=str(error)) for _ in requests]
+
+
+def scores(
+    model: Model, requests: Sequence[ScoreRequest], draft: Draft, *, label: str, begun: bool
+) -> list[Score | Failure]:
+    """A score each, or why there is none, with progress."""
     chunks = [requests[at : at + CHUNK_REQUESTS] for at in range(0, len(requests), CHUNK_REQUESTS)]
-    return [one for chunk in draft.track(chunks, unit="batches", label=label) for one in model.score(chunk)]
+    found: list[Score | Failure] = []
+    for chunk in draft.track(chunks, unit="batches", label=label):
+        so_far = begun or any(isinstance(one, Score) for one in found)
+        found += outcomes(model.try_score, chunk, begun=so_far)
+    return found

@@ -14,9 +14,21 @@ from pydantic import TypeAdapter
 
 from bunbuku_eval import browse
 from bunbuku_eval.answers import Answered
-from bunbuku_eval.estimates import MEASURES, Comparison, Estimate, Grid, compare, estimate, flipped, grids, spread
+from bunbuku_eval.estimates import (
+    MEASURES,
+    Comparison,
+    Estimate,
+    Grid,
+    compare,
+    consistency,
+    estimate,
+    flipped,
+    grids,
+    pass_at,
+    spread,
+)
 from bunbuku_eval.radar import radar
-from bunbuku_eval.tasks import Questions, Task
+from bunbuku_eval.tasks import Task
 from bunbuku_eval.tasks.task import Category, Metric
 
 type Key = tuple[str, str, str, str]
@@ -70,13 +82,13 @@ class Facts(Config):
     """How sacrebleu cut words, where the metric is BLEU."""
 
     @classmethod
-    def of(cls, task: Task, *, file: str, sha256: str) -> "Facts":
+    def of(cls, task: Task, *, file: str, sha256: str, licence: str) -> "Facts":
         return cls(
             task=task.label,
             category=task.category,
             metric=task.measured_by,
             shots=task.shots,
-            licence=task.terms if isinstance(task, Questions) else task.licence,
+            licence=licence,
             origin=task.origin,
             file=file,
             sha256=sha256,
@@ -141,7 +153,12 @@ def publish(draft: Draft, board: Scoreboard, *, models: Sequence[str], page_rows
     (draft.dir / PAGE).write_text(browse.page("Answers to tasks", rows[:page_rows], total=len(rows)), encoding="utf-8")
     pictures = _radars(draft, board)
     sections = [
-        Section(title="Tasks with right answers", paragraphs=_told(board), tables=(_scores(board),), pictures=pictures),
+        Section(
+            title="Tasks with right answers",
+            paragraphs=_told(board),
+            tables=(_scores(board), *_more_table(board)),
+            pictures=pictures,
+        ),
         Section(title="Ways of asking", paragraphs=(_ON_WAYS,), tables=(_ways(board),)),
     ]
     if len(models) > 1:
@@ -150,7 +167,7 @@ def publish(draft: Draft, board: Scoreboard, *, models: Sequence[str], page_rows
         sections.append(Section(title="Without contaminated items", tables=(_clean(board),)))
     sections.append(Section(title="Where the questions come from", tables=(_origins(board),)))
     write_sections(draft, sections)
-    licences = {one.licence for one in board.facts}
+    licences = {part for one in board.facts for part in one.licence.split(" AND ")}
     return Report(title="Tasks with right answers", page=PAGE, licences=tuple(sorted(licences)))
 
 
@@ -172,11 +189,37 @@ def _metrics(board: Scoreboard, models: Sequence[str]) -> dict[str, float]:
             name = ".".join((measure, *key))
             if not math.isnan(value.value):
                 found |= {name: value.value, f"{name}.low": value.low, f"{name}.high": value.high}
+    for key, name, value in _more(board):
+        found |= {f"{name}.{'.'.join(key)}{end}": one for end, one in zip(("", ".low", ".high"), value, strict=True)}
     for model in models:
         own = [one for one in board.answered if one.condition.model == model]
         found[f"answers.{model}"] = len(own)
         found[f"failed.{model}"] = sum(one.marks is None for one in own)
     return {name: value for name, value in found.items() if not math.isnan(value)}
+
+
+KS = (1, 2, 5, 10, 50, 100)
+
+
+def _more(board: Scoreboard) -> Iterator[tuple[Key, str, Estimate]]:
+    """What some tasks have besides: pass@k of programs, and whether answers stay the same in all phrasings."""
+    codes = {one.task for one in board.facts if one.category == "code"}
+    for key, grid in board.grids.items():
+        if key[1] in codes:
+            for k in (k for k in KS if k <= len(grid.ways)):
+                yield key, f"pass_at_{k}", pass_at(grid, k, rounds=board.rounds, seed=board.seed)
+        elif len({way.phrasing for way in grid.ways}) > 1 and any(one.question.choices for one in grid.answers):
+            yield key, "consistency", consistency(grid, rounds=board.rounds, seed=board.seed)
+
+
+def _more_table(board: Scoreboard) -> tuple[Table, ...]:
+    rows = tuple((*key, name, _cell(value)) for key, name, value in _more(board))
+    caption = (
+        "pass@k: one of k draws is right; consistency: 1 where a question has the same answer in all phrasings, 0.5 where in "
+        "more than half"
+    )
+    columns = ("model", "task", "mode", "style", "measure", "value")
+    return (Table(columns=columns, rows=rows, caption=caption),) if rows else ()
 
 
 def _told(board: Scoreboard) -> tuple[str, ...]:

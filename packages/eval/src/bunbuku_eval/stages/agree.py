@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 from bunbuku_contracts import Artifact, BunbukuError, Config, Draft, Report, Section, Table, stage, write_sections
 
 from bunbuku_eval.agreement import Agreement, agreement, rank_agreement
+from bunbuku_eval.calibration import believed, calibrate
+from bunbuku_eval.intervals import Interval
 from bunbuku_eval.reading import read_rows
 
 type Key = tuple[str, str, str]
@@ -23,14 +25,15 @@ class AgreeConfig(Config):
     """There is nothing to choose."""
 
 
-@stage("eval.agree", revision=1)
+@stage("eval.agree", revision=2)
 def agree(
     draft: Draft, config: AgreeConfig, judgements: dict[str, Artifact[Report]], people: Path | None = None
 ) -> Report:
     """Compare judges on what they both judged: item by item, and in the order they put models into.
 
     `--judgements` are `judge` reports; `--people` is a file of votes by hand with `id` beside `model_a`, `model_b` and
-    `winner`, or of ratings with `model_a`, `id` and `rating`.
+    `winner`, or of ratings with `model_a`, `id` and `rating`. With people there is a calibration: the judge's bias, and the
+    line from its ratings to theirs, both with intervals.
     """
     if not judgements:
         raise BunbukuError("there is no judge", hint="--judgements NAME=DIR, once a judge report")
@@ -50,15 +53,61 @@ def agree(
         if not math.isnan(ranks):
             draft.metrics |= {f"ranks.{one}.{other}": ranks}
     columns = ("items", "exact", "95 %", "within one", "kappa")
-    tables = (
+    tables: tuple[Table, ...] = (
         Table(
             columns=("judge", "against", *columns, "Spearman of models"), rows=tuple(between), caption="Between judges"
         ),
         Table(columns=("judge", "of its own", *columns), rows=tuple(within), caption="Within a judge"),
     )
+    if people is not None:
+        tables += _calibrated(draft, verdicts)
     said = "A judge that does not agree with itself when sides or seeds change cannot agree with anybody else."
     write_sections(draft, [Section(title="Agreement of judges", paragraphs=(said,), tables=tables)])
     return Report(title="Agreement of judges")
+
+
+def _calibrated(draft: Draft, verdicts: Mapping[str, Mapping[Key, float | str]]) -> tuple[Table, ...]:
+    """How each judge's verdicts read as those of people: the line between ratings, and who people say is better."""
+    lines: list[tuple[str | float | int | None, ...]] = []
+    shares: list[tuple[str | float | int | None, ...]] = []
+    hand = verdicts[PEOPLE]
+    for name, own in verdicts.items():
+        shared = [(own[key], hand[key]) for key in sorted(set(own) & set(hand))]
+        numbers = [(one, other) for one, other in shared if isinstance(one, float) and isinstance(other, float)]
+        if name == PEOPLE or not shared:
+            continue
+        if numbers:
+            found = calibrate([one for one, _ in numbers], [other for _, other in numbers])
+            draft.metrics |= _known({f"bias.{name}": found.bias, f"slope.{name}": found.slope})
+            draft.metrics |= _known(
+                {f"bias.{name}.low": found.bias_interval.low, f"bias.{name}.high": found.bias_interval.high}
+            )
+            lines.append(
+                (
+                    *(name, found.items, _between(found.bias, found.bias_interval), _number(found.intercept)),
+                    *(_between(found.slope, found.slope_interval), _number(found.error)),
+                )
+            )
+        words = [(one, other) for one, other in shared if isinstance(one, str) and isinstance(other, str)]
+        for (judge, people), (share, span, total) in believed(words).items():
+            shares.append((name, judge, total, people, _between(share, span)))
+    tables: list[Table] = []
+    if lines:
+        columns = ("judge", "items", "bias (95 %)", "intercept", "slope (95 %)", "error")
+        caption = "Ratings: people's = intercept + slope × the judge's; the bias is the judge's less people's"
+        tables.append(Table(columns=columns, rows=tuple(lines), caption=caption))
+    if shares:
+        columns = ("judge", "it says", "times", "people say", "share (95 %)")
+        tables.append(Table(columns=columns, rows=tuple(shares), caption="What people say where a judge says so"))
+    return tuple(tables)
+
+
+def _known(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if not math.isnan(value)}
+
+
+def _between(value: float, span: Interval) -> str | None:
+    return None if math.isnan(value) else f"{value:.3f} ({span.low:.3f} to {span.high:.3f})"
 
 
 def _rows(report: Artifact[Report]) -> list[dict[str, Any]]:

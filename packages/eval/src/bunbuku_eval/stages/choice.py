@@ -74,14 +74,29 @@ def choice(
     """
     require_hugging_face(checkpoints)
     asked = choose(config, items)
-    results: list[Result] = []
+    found: list[tuple[str, Style, list[Pick | choices.Unpicked]]] = []
     for name, checkpoint in checkpoints.items():
         with opened(run.engine, checkpoint) as model:
             for style in config.styles:
                 requests = [request for item in asked for request in item.requests(style, config.plain_template)]
-                answers = scores(model, requests, draft, label=f"{name}, {style}")
-                results.append(Result(name, style, choices.picks(asked, answers)))
-    _publish(draft, config, results)
+                begun = any(isinstance(one, Pick) for _, _, picks in found for one in picks)
+                answers = scores(model, requests, draft, label=f"{name}, {style}", begun=begun)
+                found.append((name, style, choices.picks(asked, answers)))
+    failures = [
+        (name, style, one) for name, style, picks in found for one in picks if isinstance(one, choices.Unpicked)
+    ]
+    lost = {one.item.id for _, _, one in failures}
+    if len(lost) == len(asked):
+        name, style, first = failures[0]
+        raise BunbukuError(
+            f"no item was answered by all; the first failure, of {name!r} in style {style!r}: {first.failure}",
+            hint="look at the engine's own log",
+        )
+    results = [
+        Result(name, style, [one for one in picks if isinstance(one, Pick) and one.item.id not in lost])
+        for name, style, picks in found
+    ]
+    _publish(draft, config, results, failures)
     return Report(title="Multiple choice by likelihood")
 
 
@@ -100,7 +115,12 @@ def choose(config: ChoiceConfig, items: Artifact[Dialogues]) -> list[Item]:
     return asked
 
 
-def _publish(draft: Draft, config: ChoiceConfig, results: Sequence[Result]) -> None:
+def _publish(
+    draft: Draft,
+    config: ChoiceConfig,
+    results: Sequence[Result],
+    failures: Sequence[tuple[str, Style, choices.Unpicked]],
+) -> None:
     items = [pick.item for pick in results[0].picks]
     draft.metrics["items"] = len(items)
     draft.metrics["chance"] = choices.chance(items)
@@ -111,22 +131,33 @@ def _publish(draft: Draft, config: ChoiceConfig, results: Sequence[Result]) -> N
             f"accuracy.{model}.{style}": right / len(found),
             f"accuracy.{model}.{style}.low": low,
             f"accuracy.{model}.{style}.high": high,
-            f"accuracy_per_byte.{model}.{style}": sum(pick.right_per_byte for pick in found) / len(found),
         }
+        per_byte = sum(pick.right_per_byte for pick in found)
+        low, high = wilson(per_byte, len(found))
+        key = f"accuracy_per_byte.{model}.{style}"
+        draft.metrics |= {key: per_byte / len(found), f"{key}.low": low, f"{key}.high": high}
     rows = [row for model, style, found in results for row in choices.rows(model, style, config.plain_template, found)]
+    rows += [one.row(model, style) for model, style, one in failures]
+    lost = len({one.item.id for _, _, one in failures})
+    if lost:
+        draft.metrics["failed"] = lost
     path = draft.dir / "items.parquet"
     pq.write_table(pa.Table.from_pylist(rows, choices.SCHEMA), path)
     draft.count(path, rows=len(rows), part="items")
-    write_sections(draft, [_section(results, items)])
+    write_sections(draft, [_section(results, items, lost)])
 
 
-def _section(results: Sequence[Result], items: Sequence[Item]) -> Section:
+def _section(results: Sequence[Result], items: Sequence[Item], lost: int) -> Section:
     groups = [_by(results, items, what) for what in ("task", "template") if len(_values(items, what)) > 1]
     paragraphs = (
         "A model's answer is the choice it finds likeliest behind the question, as it stands and per byte. "
         "Nothing is generated. Intervals are Wilson's, 95 %; an accuracy whose interval holds the chance level "
         "shows no knowledge.",
     )
+    if lost:
+        paragraphs += (
+            f"Incomplete: {lost} items failed with a model and count with none. Their reasons stand in items.parquet.",
+        )
     return Section(title="Multiple choice by likelihood", paragraphs=paragraphs, tables=(_table(results), *groups))
 
 

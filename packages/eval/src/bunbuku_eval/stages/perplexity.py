@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from bunbuku_contracts import (
     Artifact,
+    BunbukuError,
     Checkpoint,
     Config,
     Corpus,
@@ -16,11 +17,11 @@ from bunbuku_contracts import (
     stage,
     write_sections,
 )
-from bunbuku_inference import ScoreRequest
+from bunbuku_inference import Failure, Score, ScoreRequest
 
 from bunbuku_eval import bits
-from bunbuku_eval.bits import Domain, Scored
-from bunbuku_eval.documents import Sample
+from bunbuku_eval.bits import Domain, Failed, Scored
+from bunbuku_eval.documents import Document, Sample
 from bunbuku_eval.models import opened, require_hugging_face, scores
 from bunbuku_eval.run import DEFAULT_RUN, EvalRun
 
@@ -57,16 +58,52 @@ def perplexity(
     require_hugging_face(checkpoints)
     documents = config.sample.of(corpus)
     requests = [ScoreRequest(completion=document.text) for document in documents]
-    results: dict[str, list[Scored]] = {}
+    outcomes: dict[str, list[Score | Failure]] = {}
     for name, checkpoint in checkpoints.items():
         with opened(run.engine, checkpoint) as model:
-            answers = scores(model, requests, draft, label=name)
-        results[name] = [Scored(d, score.tokens, score.logprob) for d, score in zip(documents, answers, strict=True)]
-    publish(draft, results, domains=config.domains, seed=config.sample.seed)
+            begun = any(isinstance(one, Score) for found in outcomes.values() for one in found)
+            outcomes[name] = scores(model, requests, draft, label=name, begun=begun)
+    results, failures = _shared(documents, outcomes)
+    publish(draft, results, domains=config.domains, seed=config.sample.seed, failures=failures)
     return Report(title="Bits per byte of unseen text")
 
 
-def publish(draft: Draft, results: Results, *, domains: Sequence[Domain], seed: int) -> None:
+def _shared(
+    documents: Sequence[Document], outcomes: Mapping[str, list[Score | Failure]]
+) -> tuple[dict[str, list[Scored]], list[Failed]]:
+    """What was measured of the documents that all models were measured on, and what failed.
+
+    A model is never compared with another on other documents.
+
+    Raises:
+        BunbukuError: There is no such document.
+    """
+    failures = [
+        Failed(name, document, f"{one.reason}: {one.detail}")
+        for name, found in outcomes.items()
+        for document, one in zip(documents, found, strict=True)
+        if isinstance(one, Failure)
+    ]
+    lost = {one.document.id for one in failures}
+    if failures and len(lost) == len(documents):
+        raise BunbukuError(
+            f"no document was measured by all models; the first failure, of {failures[0].model!r}: {failures[0].reason}",
+            hint="look at the engine's own log",
+        )
+    results = {
+        name: [
+            Scored(document, one.tokens, one.logprob)
+            for document, one in zip(documents, found, strict=True)
+            if isinstance(one, Score) and document.id not in lost
+        ]
+        for name, found in outcomes.items()
+    }
+    return results, failures
+
+
+def publish(
+    draft: Draft, results: Results, *, domains: Sequence[Domain], seed: int, failures: Sequence[Failed] = ()
+) -> None:
     """Metrics, items and sections of what was measured."""
     for name, scored in results.items():
         low, high = bits.interval(scored, seed=seed)
@@ -76,25 +113,43 @@ def publish(draft: Draft, results: Results, *, domains: Sequence[Domain], seed: 
         draft.metrics[f"tokens.{name}"] = sum(one.tokens for one in scored)
         for domain in domains:
             for value, part in bits.by_domain(scored, domain).items():
-                draft.metrics[f"bits_per_byte.{name}.{domain}.{value}"] = bits.bits_per_byte(part)
+                low, high = bits.interval(part, seed=seed)
+                key = f"bits_per_byte.{name}.{domain}.{value}"
+                draft.metrics |= {key: bits.bits_per_byte(part), f"{key}.low": low, f"{key}.high": high}
     first = next(iter(results.values()))
     draft.metrics["documents"] = len(first)
     draft.metrics["bytes"] = sum(one.document.bytes for one in first)
+    if failures:
+        draft.metrics["failed"] = len({one.document.id for one in failures})
     items = [row for name, scored in results.items() for row in bits.rows(name, scored)]
+    items += [one.row for one in failures]
     path = draft.dir / "items.parquet"
     pq.write_table(pa.Table.from_pylist(items, bits.SCHEMA), path)
     draft.count(path, rows=len(items), part="items")
-    write_sections(draft, [_section(results, draft.metrics, domains=domains, seed=seed)])
+    write_sections(draft, [_section(results, draft.metrics, domains=domains, seed=seed, failures=failures)])
 
 
-def _section(results: Results, metrics: Mapping[str, float], *, domains: Sequence[Domain], seed: int) -> Section:
+def _section(
+    results: Results,
+    metrics: Mapping[str, float],
+    *,
+    domains: Sequence[Domain],
+    seed: int,
+    failures: Sequence[Failed],
+) -> Section:
     first = next(iter(results.values()))
     size = f"{len(first):,} documents, {sum(one.document.bytes for one in first):,} bytes"
     tables = [_totals(results, metrics, caption=size)]
-    tables += [_by_domain(results, domain) for domain in domains]
+    tables += [_by_domain(results, domain, seed=seed) for domain in domains]
     if len(results) > 1:
         tables.append(_differences(results, seed=seed))
-    return Section(title="Bits per byte of unseen text", paragraphs=(HOW,), tables=tuple(tables))
+    said = [HOW]
+    if failures:
+        lost = len({one.document.id for one in failures})
+        said.append(
+            f"Incomplete: {lost} documents failed with a model and count with none. Their reasons stand in items.parquet."
+        )
+    return Section(title="Bits per byte of unseen text", paragraphs=tuple(said), tables=tuple(tables))
 
 
 def _totals(results: Results, metrics: Mapping[str, float], *, caption: str) -> Table:
@@ -113,7 +168,7 @@ def _totals(results: Results, metrics: Mapping[str, float], *, caption: str) -> 
     return Table(columns=columns, rows=rows, caption=caption)
 
 
-def _by_domain(results: Results, domain: Domain) -> Table:
+def _by_domain(results: Results, domain: Domain, *, seed: int) -> Table:
     first = bits.by_domain(next(iter(results.values())), domain)
     split = {name: bits.by_domain(scored, domain) for name, scored in results.items()}
     rows = tuple(
@@ -121,11 +176,16 @@ def _by_domain(results: Results, domain: Domain) -> Table:
             value,
             len(part),
             sum(one.document.bytes for one in part),
-            *(round(bits.bits_per_byte(split[name][value]), 4) for name in results),
+            *(_with_interval(split[name][value], seed=seed) for name in results),
         )
         for value, part in first.items()
     )
     return Table(columns=(domain, "documents", "bytes", *results), rows=rows, caption=f"Bits per byte by {domain}")
+
+
+def _with_interval(scored: Sequence[Scored], *, seed: int) -> str:
+    low, high = bits.interval(scored, seed=seed)
+    return f"{bits.bits_per_byte(scored):.4f} ({low:.4f} to {high:.4f})"
 
 
 def _differences(results: Results, *, seed: int) -> Table:

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Literal
 
 from bunbuku_contracts import Artifact, BunbukuError, Checkpoint, Config, Draft, Report, stage
+from bunbuku_contracts.digest import hash_tree
 from bunbuku_inference import Answer, Failure, Model, Prompt, Request, Sampling, Score, ScoreRequest
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from bunbuku_eval import hub
 from bunbuku_eval.answers import Answered, Condition, mark
 from bunbuku_eval.contamination import flags_of
-from bunbuku_eval.models import CHUNK_REQUESTS, opened, require_hugging_face
+from bunbuku_eval.models import CHUNK_REQUESTS, opened, outcomes, require_hugging_face
 from bunbuku_eval.prompting import prompt_of, shown
 from bunbuku_eval.run import DEFAULT_RUN, EvalRun
 from bunbuku_eval.scoreboard import Facts, Scoreboard, publish
-from bunbuku_eval.tasks import AnyTask, Question, Task
+from bunbuku_eval.tasks import AnyTask, Made, Question, Task
 from bunbuku_eval.tasks.task import Phrasing, examples
 
 
@@ -39,6 +40,8 @@ class ScoreConfig(Config):
     top_p: float = Field(default=1.0, gt=0, le=1)
     stop: tuple[str, ...] = ("\n\n", "###")
     """Where an answer in plain style ends."""
+    accept_licences: tuple[str, ...] = ()
+    """Licences against commercial use or derived works that are known and kept to; tasks under others are refused."""
     bootstrap_rounds: PositiveInt = 1000
     page_rows: PositiveInt = 20_000
     """Answers that the page of items holds, at most; `items.parquet` has all."""
@@ -65,6 +68,10 @@ class Source:
     file: str
     sha256: str
     contaminated: dict[str, bool | None]
+
+    @property
+    def licence(self) -> str:
+        return self.task.licence_of(self.asked)
 
 
 @dataclass(frozen=True)
@@ -97,48 +104,73 @@ def score(
     require_hugging_face(checkpoints)
     sources = [_source(task, config, data, contamination or {}) for task in config.tasks]
     _no_strangers(contamination or {}, config.tasks)
+    _accepted(sources, config.accept_licences)
     answered: list[Answered] = []
     for name, checkpoint in checkpoints.items():
         with opened(run.engine, checkpoint) as model:
             for source in sources:
-                answered += _answers(draft, config, name, model, source)
+                begun = any(one.marks is not None for one in answered)
+                answered += _answers(draft, config, name, model, source, begun=begun)
     if all(one.marks is None for one in answered):
         raise BunbukuError(
             f"none of {len(answered)} answers came back, the first for this reason: {answered[0].failure}",
             hint="look at the engine's own log",
         )
-    facts = tuple(Facts.of(source.task, file=source.file, sha256=source.sha256) for source in sources)
+    facts = tuple(Facts.of(one.task, file=one.file, sha256=one.sha256, licence=one.licence) for one in sources)
     board = Scoreboard(facts, tuple(answered), rounds=config.bootstrap_rounds, seed=config.item_seed)
     return publish(draft, board, models=tuple(checkpoints), page_rows=config.page_rows)
 
 
 def _source(task: Task, config: ScoreConfig, data: Path | None, audits: dict[str, Artifact[Report]]) -> Source:
+    task.prepare()
+    if isinstance(task, Made):
+        questions = list(task.made())
+        asked = task.chosen(questions, items=config.items, seed=config.item_seed)
+        return Source(task, asked, questions, "made here", task.digest(), {})
     if task.hub is None and data is None:
         raise BunbukuError(
             f"the task {task.label!r} reads {task.file!r}, and no folder was given",
             hint="--data DIR, or give it a `hub`",
         )
-    path = hub.fetched(task.hub) if task.hub else _inside(data or Path(), task.file)
+    path = hub.fetched(task.hub) if task.hub else hub.inside(data or Path(), task.file)
     questions = task.read(path)
-    pool = task.read(_inside(data or path.parent, task.examples_file)) if task.examples_file else questions
+    pool = _pool(task, data or path.parent, questions)
     asked = task.chosen(questions, items=config.items, seed=config.item_seed)
     if task.shots >= len(pool):
         raise BunbukuError(
             f"the task {task.label!r} wants {task.shots} worked examples and there are {len(pool)} items"
         )
     audit = audits.get(task.label)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hash_tree(path) if path.is_dir() else _sha256(path)
     origin = f"{task.hub.repository}@{task.hub.revision[:7]}:{task.hub.file}" if task.hub else task.file
     flags = flags_of(audit, questions, task=task.label) if audit else {}
     return Source(task, asked, pool, origin, digest, flags)
 
 
-def _inside(folder: Path, file: str) -> Path:
-    path = folder / file
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise BunbukuError(f"{file!r} is outside the folder {folder}", hint="name a file that lies inside it")
-    return path
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _pool(task: Task, data: Path, questions: list[Question]) -> list[Question]:
+    """What worked examples are taken from."""
+    if task.examples_hub:
+        return task.read(hub.fetched(task.examples_hub))
+    return task.read(hub.inside(data, task.examples_file)) if task.examples_file else questions
+
+
+def _accepted(sources: Iterable[Source], accepted: Sequence[str]) -> None:
+    """Refuse data that may not be used commercially, or passed on, unless somebody says that the use is another.
+
+    The report holds the questions: whoever passes it on passes them on.
+    """
+    for source in sources:
+        for licence in source.licence.split(" AND "):
+            if {"NC", "ND"} & set(licence.upper().replace(" ", "-").split("-")) and licence not in accepted:
+                raise BunbukuError(
+                    f"the task {source.task.label!r} has data under {licence}, and the report would hold them",
+                    hint=f'say accept_licences = ["{licence}"] if that is no commercial use, and keep the report to yourself',
+                )
 
 
 def _no_strangers(audits: dict[str, Artifact[Report]], tasks: Iterable[Task]) -> None:
@@ -150,7 +182,9 @@ def _no_strangers(audits: dict[str, Artifact[Report]], tasks: Iterable[Task]) ->
         )
 
 
-def _answers(draft: Draft, config: ScoreConfig, name: str, model: Model, source: Source) -> list[Answered]:
+def _answers(
+    draft: Draft, config: ScoreConfig, name: str, model: Model, source: Source, *, begun: bool
+) -> list[Answered]:
     found: list[Answered] = []
     for mode in config.modes:
         asked = [one for one in _asked(config, name, mode, source) if mode == "generation" or one.question.choices]
@@ -159,7 +193,7 @@ def _answers(draft: Draft, config: ScoreConfig, name: str, model: Model, source:
         for chunk in draft.track(chunks, unit="batches", total=len(chunks), label=label):
             started = time.perf_counter()
             ask = _generated if mode == "generation" else _likeliest
-            rows = ask(config, model, source, chunk)
+            rows = ask(config, model, source, chunk, begun=begun or any(one.marks is not None for one in found))
             seconds = (time.perf_counter() - started) / max(len(rows), 1)
             found += [_answered(one, row, source, seconds) for one, row in zip(chunk, rows, strict=True)]
     return found
@@ -187,7 +221,9 @@ type Reply = tuple[str, str, str, int]
 """Output, why there is none, how it ended, its tokens."""
 
 
-def _generated(config: ScoreConfig, model: Model, source: Source, asked: Sequence[Asked]) -> list[Reply]:
+def _generated(
+    config: ScoreConfig, model: Model, source: Source, asked: Sequence[Asked], *, begun: bool
+) -> list[Reply]:
     requests = [
         Request(
             prompt=one.prompt,
@@ -195,13 +231,17 @@ def _generated(config: ScoreConfig, model: Model, source: Source, asked: Sequenc
                 temperature=config.temperature,
                 top_p=config.top_p,
                 max_tokens=source.task.max_tokens,
-                stop=config.stop if isinstance(one.prompt, str) else (),
+                stop=_stop(config, source.task) if isinstance(one.prompt, str) else (),
             ),
             seed=_seed(one),
         )
         for one in asked
     ]
-    return [_reply(outcome) for outcome in model.try_generate(requests)]
+    return [_reply(outcome) for outcome in outcomes(model.try_generate, requests, begun=begun)]
+
+
+def _stop(config: ScoreConfig, task: Task) -> tuple[str, ...]:
+    return config.stop if task.stop is None else task.stop
 
 
 def _reply(outcome: Answer | Failure) -> Reply:
@@ -210,12 +250,12 @@ def _reply(outcome: Answer | Failure) -> Reply:
     return outcome.text, "", outcome.finish, outcome.completion_tokens
 
 
-def _likeliest(config: ScoreConfig, model: Model, source: Source, asked: Sequence[Asked]) -> list[Reply]:
-    outcomes: list[Score | Failure] = model.try_score(
-        [ScoreRequest(prompt=one.prompt, completion=choice) for one in asked for choice in one.question.choices]
-    )
+def _likeliest(
+    config: ScoreConfig, model: Model, source: Source, asked: Sequence[Asked], *, begun: bool
+) -> list[Reply]:
+    requests = [ScoreRequest(prompt=one.prompt, completion=choice) for one in asked for choice in one.question.choices]
     replies: list[Reply] = []
-    remaining = iter(outcomes)
+    remaining = iter(outcomes(model.try_score, requests, begun=begun))
     for one in asked:
         scores = [next(remaining) for _ in one.question.choices]
         failed = [score for score in scores if isinstance(score, Failure)]

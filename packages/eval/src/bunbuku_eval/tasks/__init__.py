@@ -10,19 +10,26 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, SerializeAsAny
 
 from bunbuku_eval.tasks.forms import Graded, Labelled, Numeric, ShortAnswer
+from bunbuku_eval.tasks.instructions import Instructions
 from bunbuku_eval.tasks.jcola import JCoLA
 from bunbuku_eval.tasks.jcommonsenseqa import JCommonsenseQA
 from bunbuku_eval.tasks.jemhopqa import JEMHopQA
-from bunbuku_eval.tasks.jmmlu import JMMLU
+from bunbuku_eval.tasks.jhumaneval import JHumanEval, pass_at_k
+from bunbuku_eval.tasks.jmmlu import JMMLU, JMMLURobust
 from bunbuku_eval.tasks.jnli import JNLI
 from bunbuku_eval.tasks.jsquad import JSQuAD
 from bunbuku_eval.tasks.jsts import JSTS
+from bunbuku_eval.tasks.made import Made
 from bunbuku_eval.tasks.mawps import MAWPS
+from bunbuku_eval.tasks.memory import Memory
 from bunbuku_eval.tasks.mgsm import MGSM
 from bunbuku_eval.tasks.morality import Morality
 from bunbuku_eval.tasks.niilc import NIILC
 from bunbuku_eval.tasks.plain import Questions
+from bunbuku_eval.tasks.system_prompts import SystemPrompts
 from bunbuku_eval.tasks.task import Hub, Phrasing, Question, Task, field
+from bunbuku_eval.tasks.translation import IntoEnglish, IntoJapanese
+from bunbuku_eval.tasks.truth import JTruthfulQA, Truth
 
 GROUP = "bunbuku.tasks"
 TASKS: tuple[type[Task], ...] = (
@@ -34,9 +41,18 @@ TASKS: tuple[type[Task], ...] = (
     JEMHopQA,
     NIILC,
     JMMLU,
+    JMMLURobust,
     MGSM,
     MAWPS,
     Morality,
+    JHumanEval,
+    IntoEnglish,
+    IntoJapanese,
+    Truth,
+    JTruthfulQA,
+    Instructions,
+    SystemPrompts,
+    Memory,
     Questions,
 )
 
@@ -87,18 +103,29 @@ __all__ = [
     "AnyTask",
     "Graded",
     "Hub",
+    "Instructions",
+    "IntoEnglish",
+    "IntoJapanese",
     "JCoLA",
     "JCommonsenseQA",
     "JEMHopQA",
+    "JHumanEval",
+    "JMMLURobust",
     "JSQuAD",
+    "JTruthfulQA",
     "Labelled",
+    "Made",
+    "Memory",
     "Morality",
     "Numeric",
     "Phrasing",
     "Question",
     "Questions",
     "ShortAnswer",
+    "SystemPrompts",
     "Task",
+    "Truth",
     "field",
+    "pass_at_k",
     "task_class",
 ]

@@ -17,6 +17,10 @@ _QUOTED = re.compile(r"[「『\"“]([^「」『』\"“”]+)[」』\"”]")
 _ENDING = re.compile(
     r"(?:に|と|だと)?(?:です|である|でした|だ|になります|となります|と思います|でしょう|考えられます)[。.!]*$"
 )
+_ANNOUNCES = re.compile(
+    r"(?:以下|次|訳|翻訳|回答|答え|はい|承知|sure|here|translation)[^\n]*(?:。|:|：|!|！)$", re.IGNORECASE
+)
+_ANNOUNCED = re.compile(r"^(?:訳文?|翻訳|英訳|和訳|回答|答え|translation|answer)\s*[:：]\s*", re.IGNORECASE)
 MAX_ANSWER_CHARS = 60
 """More than a short answer has."""
 
@@ -236,6 +240,21 @@ class Graded(Task):
 
     @abstractmethod
     def question(self, row: dict[str, Any], place: str) -> Question: ...
+
+
+def unwrapped(text: str) -> str:
+    r"""The text without an announcement before it, quotation marks around it, or what follows its first paragraph.
+
+    >>> unwrapped("訳文は以下の通りです。\\n\\n「猫がいる。」\\n\\n補足：…"), unwrapped("I have a cat.")
+    ('猫がいる。', 'I have a cat.')
+    """
+    parts = [part.strip() for part in text.strip().split("\n") if part.strip()]
+    if len(parts) > 1 and _ANNOUNCES.search(parts[0]):
+        parts = parts[1:]
+    said = re.sub(_ANNOUNCED, "", parts[0]) if parts else ""
+    if (quoted := _QUOTED.fullmatch(said)) is not None:
+        said = quoted[1]
+    return said.strip()
 
 
 def _whole(word: str) -> re.Pattern[str]:

@@ -11,19 +11,34 @@ import heapq
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 from bunbuku_contracts import BunbukuError, Config
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from bunbuku_eval.degenerate import Flag, flags
 from bunbuku_eval.metrics import normalized
 from bunbuku_eval.reading import read_rows
+from bunbuku_eval.tasks.checks import Check
 
 type Metric = Literal["exact_match", "char_f1", "set_f1", "pearson", "spearman", "bleu"]
 type Category = Literal[
-    "commonsense", "entailment", "reading", "similarity", "grammar", "knowledge", "arithmetic", "morality", "other"
+    "commonsense",
+    "entailment",
+    "reading",
+    "similarity",
+    "grammar",
+    "knowledge",
+    "arithmetic",
+    "morality",
+    "instructions",
+    "memory",
+    "code",
+    "translation",
+    "truth",
+    "other",
 ]
 
 _PLACE = re.compile(r"\{(\w+)\}")
@@ -39,12 +54,19 @@ class Hub(Config):
     """Its path in the repository."""
 
 
+class Named(Protocol):
+    """What has an id."""
+
+    @property
+    def id(self) -> str: ...
+
+
 class Phrasing(Config):
     """One way to put the question."""
 
     name: str = Field(min_length=1)
-    instruction: str = Field(min_length=1)
-    """What is to be done, and in what form the answer is to be."""
+    instruction: str
+    """What is to be done, and in what form the answer is to be; may be empty, where the question says it."""
     input: str = Field(min_length=1)
     """The question; `{name}` stands for a field of it."""
 
@@ -65,6 +87,12 @@ class Question:
     line: int = 0
     """Which row of the file it is, counted from 1."""
     category: str = ""
+    system: str = ""
+    """What the model is told before; nothing, without one."""
+    history: tuple[tuple[str, str], ...] = ()
+    """Turns that have been taken: what the user said, and what was answered."""
+    checks: tuple[Check, ...] = ()
+    """What an answer has to keep to, where that is what is asked."""
 
 
 class Task(Config):
@@ -78,10 +106,14 @@ class Task(Config):
     """The worked examples, likewise; without one, they are taken from `file`, never the question itself."""
     hub: Hub | None = None
     """Take the questions from there, and not from `--data`. Fetched when the stage runs."""
+    examples_hub: Hub | None = None
+    """Take the worked examples from there."""
     shots: NonNegativeInt = 0
     """Worked examples before each question."""
     phrasings: tuple[Phrasing, ...] = Field(min_length=1)
     max_tokens: PositiveInt = 32
+    stop: tuple[str, ...] | None = None
+    """Where an answer in plain style ends, if elsewhere than the run says."""
 
     category: ClassVar[Category]
     metric: ClassVar[Metric] = "exact_match"
@@ -89,6 +121,8 @@ class Task(Config):
     """Of the data, as its makers state it."""
     origin: ClassVar[str]
     """Where the data come from."""
+    compared: ClassVar[bool] = True
+    """Whether an answer is held against a right one. Where it is run or checked, parity is the strict score."""
     one_gold_in_parity: ClassVar[bool] = False
     """Whether llm-jp-eval keeps the first right answer alone, of several."""
     columns: ClassVar[tuple[str, ...]] = ()
@@ -103,6 +137,18 @@ class Task(Config):
     def cut_by(self) -> str:
         """How sacrebleu cuts words, where answers are measured by BLEU."""
         return "char"
+
+    def licence_of(self, questions: Iterable[Question]) -> str:
+        """The licence of the questions that are asked, as an SPDX expression where there is one."""
+        return str(getattr(self, "terms", "") or self.licence)
+
+    def prepare(self) -> None:
+        """Raise before any model is asked, if answers could not be scored on this machine."""
+
+    def flags(self, text: str, question: Question) -> tuple[Flag, ...]:
+        """What is wrong with an answer at first sight."""
+        japanese = self.expects_japanese(question) and normalized(text) not in question.choices
+        return flags(text, japanese=japanese)
 
     def expects_japanese(self, question: Question) -> bool:
         """Whether an answer of many letters in another language cannot be one."""
@@ -159,7 +205,7 @@ class Task(Config):
 
     def chosen(self, questions: Iterable[Question], *, items: int, seed: int) -> list[Question]:
         """At most `items`, by the hash of their ids."""
-        return heapq.nsmallest(items, questions, key=lambda one: _rank(one, seed))
+        return chosen_by_hash(questions, items=items, seed=seed)
 
     @model_validator(mode="after")
     def _phrasings_differ(self) -> "Task":
@@ -201,17 +247,14 @@ def examples(questions: Iterable[Question], *, shots: int, seed: int, apart_from
     return [one for one in pool if one.id != apart_from.id][:shots]
 
 
-def _rank(question: Question, seed: int) -> bytes:
+def chosen_by_hash[One: Named](questions: Iterable[One], *, items: int, seed: int) -> list[One]:
+    """At most `items`, by the hash of their ids."""
+    return heapq.nsmallest(items, questions, key=lambda one: _rank(one, seed))
+
+
+def _rank(question: Named, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}\0{question.id}".encode()).digest()
 
 
 def _numbered(question: Question, line: int) -> Question:
-    return Question(
-        question.id,
-        question.fields,
-        question.gold,
-        question.choices,
-        question.meanings,
-        line,
-        question.category,
-    )
+    return replace(question, line=line)

@@ -35,7 +35,7 @@
   const right = (row) => get(row, "lenient") !== null && get(row, "lenient") > 0.5;
   const kinds = {
     right: ["right", right],
-    wrong: ["wrong", (row) => !right(row)],
+    wrong: ["wrong", (row) => get(row, "lenient") !== null && !right(row)],
     form: ["right, in the wrong form", (row) => right(row) && !(get(row, "strict") > 0.5)],
     badform: ["form not kept", (row) => get(row, "format_ok") === false],
     flagged: ["degenerate", flagged],
@@ -45,7 +45,7 @@
   };
 
   const searched = data.rows.map((row) =>
-    [get(row, "id"), prompt(row), get(row, "output"), get(row, "understood"), (get(row, "gold") || []).join("\n")]
+    [get(row, "id"), prompt(row), get(row, "output"), get(row, "understood"), (get(row, "gold") || []).join("\n"), get(row, "judged")]
       .join("\n").normalize("NFKC").toLowerCase());
 
   const build = () => {
@@ -93,6 +93,9 @@
     const add = (text, kind) => list.append(element("li", text, kind));
     if (get(row, "failure")) {
       add("no answer", "bad");
+    } else if (get(row, "strict") === null) {
+      if (get(row, "rating") !== null) add(`rating ${number(get(row, "rating"))}`, "note");
+      if (get(row, "verdict") !== null) add(`verdict: ${get(row, "verdict")}`, "note");
     } else {
       add(`strict ${number(get(row, "strict"))}`, get(row, "strict") > 0.5 ? "good" : "bad");
       add(`lenient ${number(get(row, "lenient"))}`, right(row) ? "good" : "bad");
@@ -117,7 +120,8 @@
     if (get(row, "failure")) pair("why", get(row, "failure"));
     else pair("output", get(row, "output") === "" ? "(nothing)" : get(row, "output"));
     if (get(row, "understood") !== null) pair("understood as", get(row, "understood"));
-    pair("right", (get(row, "gold") || []).join(" / "));
+    if ((get(row, "gold") || []).length) pair("right", get(row, "gold").join(" / "));
+    if (get(row, "judged")) pair("judged", get(row, "judged"));
     made.append(list);
     const details = element("details");
     const text = element("div", prompt(row));
