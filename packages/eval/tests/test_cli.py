@@ -17,7 +17,6 @@ STAGES = (
         "rate",
         "report",
     ),
-    *("arena", "invite", "ballots"),
 )
 
 
