@@ -6,13 +6,17 @@ its nine counts, since what repeats is never more for longer sequences than for 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 LINES, LETTERS_OF_LINES = 0.30, 0.20
 MOST_FREQUENT = {2: 0.20, 3: 0.18, 4: 0.16}
 """Share of all sequences of so many characters that the most frequent one may have."""
 SAID_BEFORE = {5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10}
 """Share of sequences of so many characters that may have been there before."""
+
+_LARGEST = 2**63 - 1
 
 
 def repeats_phrases(text: str) -> bool:
@@ -31,7 +35,7 @@ def repeats_phrases(text: str) -> bool:
     sentences = text.replace("\n", " ").split("。")
     if _come_again(text.split("\n"), text) or _come_again(sentences, text):
         return True
-    run = text.replace("\n", "")
+    run = _Run(text.replace("\n", ""))
     return _one_is_frequent(run) or _many_were_there(run)
 
 
@@ -44,33 +48,64 @@ def _come_again(items: Sequence[str], text: str) -> bool:
     return len(twice) / len(items) > LINES or letters / len(text) > LETTERS_OF_LINES
 
 
-def _one_is_frequent(run: str) -> bool:
+class _Run:
+    """A text whose sequences of characters are counted as numbers: exactly, each sequence its own."""
+
+    def __init__(self, text: str) -> None:
+        self.length = len(text)
+        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+        kinds, ranks = np.unique(codes, return_inverse=True)
+        self._kinds, self._ranks = len(kinds), ranks.astype(np.int64)
+
+    def _starts(self, size: int) -> np.ndarray:
+        """Where a new sequence begins once they are sorted, and where the last one ends."""
+        total = self.length - size + 1
+        keys, most = self._ranks[:total], self._kinds
+        for at in range(1, size):
+            if most * self._kinds > _LARGEST:
+                kinds, keys = np.unique(keys, return_inverse=True)
+                most = len(kinds)
+            keys = keys * self._kinds + self._ranks[at : at + total]
+            most *= self._kinds
+        keys = np.sort(keys)
+        return np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1], [True])))
+
+    def most_frequent(self, size: int) -> int:
+        """How often the most frequent sequence is there."""
+        return int(np.diff(self._starts(size)).max())
+
+    def there_before(self, size: int) -> int:
+        """How many sequences were there before."""
+        return self.length - size + 1 - (len(self._starts(size)) - 1)
+
+
+def _one_is_frequent(run: _Run) -> bool:
     for size, most in MOST_FREQUENT.items():
-        total = len(run) - size + 1
+        total = run.length - size + 1
         if total < 1:
             return False
-        times = max(Counter(_sequences(run, size)).values())
+        times = run.most_frequent(size)
         if times / total > most:
             return True
         # None that is longer comes more often.
-        if all(times / (len(run) - n + 1) <= share for n, share in MOST_FREQUENT.items() if size < n <= len(run)):
+        if _all_below(times, MOST_FREQUENT, longer_than=size, length=run.length):
             return False
     return False
 
 
-def _many_were_there(run: str) -> bool:
+def _many_were_there(run: _Run) -> bool:
     for size, most in SAID_BEFORE.items():
-        total = len(run) - size + 1
+        total = run.length - size + 1
         if total < 1:
             return False
-        again = total - len(set(_sequences(run, size)))
+        again = run.there_before(size)
         if again / total > most:
             return True
         # A longer one that was there before begins with a shorter one that was.
-        if all(again / (len(run) - n + 1) <= share for n, share in SAID_BEFORE.items() if size < n <= len(run)):
+        if _all_below(again, SAID_BEFORE, longer_than=size, length=run.length):
             return False
     return False
 
 
-def _sequences(run: str, size: int) -> list[str]:
-    return [run[at : at + size] for at in range(len(run) - size + 1)]
+def _all_below(count: int, shares: Mapping[int, float], *, longer_than: int, length: int) -> bool:
+    return all(count / (length - n + 1) <= share for n, share in shares.items() if longer_than < n <= length)
