@@ -1,7 +1,6 @@
-"""Filters of the corpus package against datatrove's FineWeb-2 chain and HojiChar, and what each preset rejects wrongly.
+"""Speed of the filters of the corpus package against datatrove's FineWeb-2 chain and HojiChar.
 
     python benchmarks/bench_corpus_filters.py speed --peers PYTHON [--rounds 10]     # PYTHON has datatrove and hojichar
-    python benchmarks/bench_corpus_filters.py rejections
 
 PYTHON is that of an environment made for this, such as
     uv venv /tmp/peers && uv pip install --python /tmp/peers/bin/python 'datatrove[processing]==0.10.1' 'spacy[ja]' orjson hojichar==0.18.0
@@ -11,16 +10,13 @@ runs each side once in a process of its own on the same documents; imports, dict
 """
 
 import argparse
-import hashlib
 import json
 import os
 import random
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from io import BufferedReader
+from collections.abc import Callable
 from itertools import batched
 from pathlib import Path
 from statistics import median
@@ -40,20 +36,6 @@ def jsquad() -> list[str]:
             if len(text) >= CHARS:
                 found.append(text)
                 text = ""
-    return found
-
-
-def aozora() -> list[str]:
-    """Literature of the development text that no threshold was found on."""
-    import pyarrow as pa
-
-    found: list[str] = []
-    with pa.input_stream(str(DATA / "dev_corpus.jsonl.zst"), compression="zstd") as stream:
-        for line in BufferedReader(stream, 1 << 20):
-            row = json.loads(line)
-            calibrated = hashlib.blake2b(row["id"].encode(), digest_size=4).digest()[0] % 8 == 0
-            if row["source"] == "aozora" and not calibrated:
-                found.append(row["text"])
     return found
 
 
@@ -220,99 +202,9 @@ def interval(values: list[float]) -> tuple[float, float]:
     return medians[50], medians[1949]
 
 
-# ── rejections ──
-
-
-def awful(clean: list[str]) -> Iterator[tuple[str, str]]:
-    """Made-up pages that should go or be cleaned. Their words are not the lists' alone: half are other words."""
-    chance = random.Random(7)
-    shop = [
-        "送料無料",
-        "期間限定",
-        "激安",
-        "お買い得",
-        "ポイント10倍",
-        "カートに入れる",
-        "在庫あり",
-        "新作入荷",
-        "レディース",
-        "メンズ",
-        "財布",
-        "バッグ",
-        "時計",
-        "ブランド",
-    ]
-    nets = [
-        "会社概要",
-        "採用情報",
-        "お問い合わせ",
-        "サイトマップ",
-        "プライバシーポリシー",
-        "新着情報",
-        "製品一覧",
-        "事業内容",
-        "拠点",
-        "ニュース",
-        "イベント",
-        "沿革",
-    ]
-    lure = [
-        "副業",
-        "不労所得",
-        "誰でも稼げる",
-        "月収",
-        "初心者",
-        "スマホ",
-        "無料登録",
-        "今すぐクリック",
-        "限定",
-        "公開",
-        "秘密",
-        "方法",
-    ]
-    for n in range(200):
-        yield "spam", " ".join(chance.choice(shop) for _ in range(90))
-        yield (
-            "spam",
-            "！".join(chance.choice(lure) + chance.choice("のでにを") + chance.choice(lure) for _ in range(40)),
-        )
-        yield "boilerplate", "\n".join(chance.choice(nets) for _ in range(50))
-        text = clean[n % len(clean)]
-        yield "mojibake", text.encode("utf-8").decode("cp932", "replace")
-        yield "mojibake", text.encode("utf-8").decode("latin-1")
-        yield "mojibake", text.encode("euc_jp", "ignore").decode("cp932", "replace")
-        yield "mojibake", text.encode("cp932", "ignore").decode("utf-8", "replace")
-
-
-def rejections() -> None:
-    from bunbuku_corpus.cleaning import Judge
-    from bunbuku_corpus.document import Document
-    from bunbuku_corpus.edits import DropBoilerplateLines, RepairMojibake, TrimFooter
-    from bunbuku_corpus.policy import Policy
-    from bunbuku_corpus.preparation import Preparation
-    from bunbuku_corpus.presets import presets
-
-    wiki, books = jsquad(), aozora()
-    edits = (RepairMojibake(), DropBoilerplateLines(), TrimFooter())
-    kinds: dict[str, list[str]] = {"jsquad": wiki, "aozora": books}
-    for kind, text in awful(wiki):
-        kinds.setdefault(kind, []).append(text)
-    for name in presets():
-        filters = Policy.model_validate({"preset": name}).filters
-        judge = Judge(Preparation(edits=edits if name == "web" else ()), filters)
-        for kind, texts in kinds.items():
-            documents = (Document(str(n), text, "", None, "", "ja") for n, text in enumerate(texts))
-            judged = [one for batch in batched(documents, TOGETHER) for one in judge(batch).judged]
-            # Mojibake that is read anew counts as cleaned.
-            cleaned = set(wiki) if kind == "mojibake" else set()
-            gone = [one for one in judged if one.objections or one.document.text in cleaned]
-            first = Counter(filters[one.objections[0]].name for one in gone if one.objections).most_common(3)
-            sys.stdout.write(f"{name:12} {len(gone) / len(texts):7.2%} of {len(texts)} {kind} {first}\n")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("speed", "rejections", "side"))
+    parser.add_argument("what", choices=("speed", "side"))
     parser.add_argument("names", nargs="*")
     parser.add_argument("--peers", default=sys.executable)
     parser.add_argument("--rounds", type=int, default=10)
@@ -320,10 +212,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.what == "side":
         side(given.names[0], given.documents)
-    elif given.what == "speed":
-        speed(given.peers, given.rounds, given.documents, given.names or list(SIDES))
     else:
-        rejections()
+        speed(given.peers, given.rounds, given.documents, given.names or list(SIDES))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Measuring and deciding apart give what cleaning gives, and can be decided again."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from bunbuku_contracts import Artifact, BunbukuError, Corpus, Draft, load
@@ -12,10 +14,12 @@ from bunbuku_corpus import (
     AnnotateRun,
     CleanConfig,
     DecideConfig,
+    ExplainConfig,
     GatherConfig,
     annotate,
     clean,
     decide,
+    explain,
     gather,
     read_documents,
 )
@@ -202,3 +206,51 @@ def test_a_writer_cuts_shards_where_it_is_told(tmp_path: Path):
         for batch in read_batches(raw):
             writer.add(batch)
     assert [pq.read_metadata(path).num_rows for path in sorted(draft.dir.glob("*.parquet"))] == [2, 1]
+
+
+def _scored(tmp_path: Path, folder: str, scores: Sequence[float | None]) -> Artifact[Corpus]:
+    """An annotated corpus with a score and a probability of somebody else's beside each document."""
+    raw = corpus_of(tmp_path / folder, list(PROSE))
+    [file] = raw.files()
+    table = pq.read_table(raw.path(file))
+    bad = [{"good": 1 - (one or 0), "bad": one} for one in scores]
+    scored = table.append_column("bits_per_byte", pa.array(scores, pa.float32())).append_column(
+        "quality", pa.array(bad)
+    )
+    raw.path(file).chmod(0o644)
+    pq.write_table(scored, raw.path(file))
+    return raw
+
+
+def test_a_number_in_a_column_of_others_is_judged_alike_by_clean_decide_and_explain(tmp_path: Path):
+    raw = _scored(tmp_path, "raw", [0.5, 3.0, None])
+    annotated = annotate(tmp_path / "annotated", ANNOTATE, raw)
+    for name, values_in in (("plain", "bits_per_byte"), ("nested", "quality.bad")):
+        policy = {"filters": [{"type": "odd_value", "values_in": values_in, "max_value": 2.0}]}
+        decided = decide(tmp_path / name / "decided", DecideConfig.model_validate(policy), annotated)
+        cleaned = clean(tmp_path / name / "clean", CleanConfig.model_validate(policy), raw)
+        explained = explain(tmp_path / name / "why", ExplainConfig.model_validate(policy), annotated)
+        for one in (decided, cleaned):
+            assert [row["reason"] for row in read_rows(one, "dropped", ("reason",))] == [f"odd_value_{values_in}"]
+            assert one.manifest.metrics["kept.documents"] == 2
+        assert explained.manifest.metrics["kept.documents"] == 2
+        assert explained.manifest.metrics[f"alone.odd_value_{values_in}.documents"] == 1
+
+
+@pytest.mark.parametrize(
+    ("values_in", "problem"),
+    [
+        ("surprise", "has no column 'surprise'"),
+        ("quality.best", "has no column 'quality.best'"),
+        ("url", "is string, no"),
+    ],
+)
+def test_a_column_that_is_not_there_or_no_number_is_one_sentence(tmp_path: Path, values_in: str, problem: str):
+    raw = _scored(tmp_path, "raw", [0.5, 3.0, None])
+    policy = {"filters": [{"type": "odd_value", "values_in": values_in, "min_value": 0.1}]}
+    with pytest.raises(BunbukuError, match=problem):
+        decide(tmp_path / "decided", DecideConfig.model_validate(policy), raw)
+    with pytest.raises(BunbukuError, match=problem):
+        clean(tmp_path / "clean", CleanConfig.model_validate(policy), raw)
+    with pytest.raises(ValidationError, match="needs a `min_value` or a `max_value`"):
+        DecideConfig.model_validate({"filters": [{"type": "odd_value", "values_in": values_in}]})

@@ -1,7 +1,9 @@
 import pytest
+from bunbuku_corpus.document import Document
 from bunbuku_corpus.edits import (
     AnyEdit,
     DropBoilerplateLines,
+    DropMenus,
     Edit,
     MaskPersonalInformation,
     RepairMojibake,
@@ -10,6 +12,7 @@ from bunbuku_corpus.edits import (
 )
 from bunbuku_corpus.mojibake import garbled, repair
 from bunbuku_corpus.normalization import Changes, Normalization, normalize
+from bunbuku_corpus.preparation import Preparation
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
@@ -101,3 +104,45 @@ def test_a_full_width_one_stays_a_number():
     for form in ("none", "NFC"):
         assert "１" in normalize(unified, Normalization(form=form), Changes())
     assert normalize("１", Normalization(form="NFKC"), Changes()) == "1"
+
+
+def _prepared(text: str, *edits: Edit, **normalization: bool) -> tuple[str, Changes]:
+    changes = Changes()
+    how = Preparation.model_validate({"edits": [edit.model_dump() for edit in edits], "normalization": normalization})
+    return how.prepare(Document("a", text, "web", None, "MIT", "ja"), changes).text, changes
+
+
+def test_edits_see_normalized_lines():
+    page = "ホーム | お問い合わせ\r本文はここまでです。\r続きもあります。\rプライバシーポリシー\r(C) 2020 例"
+    text, changes = _prepared(page, TrimFooter(), DropBoilerplateLines())
+    assert text == "本文はここまでです。\n続きもあります。"
+    assert changes.edited == {"drop_boilerplate_lines": 1, "trim_footer": 1} and changes.newlines == 4
+
+
+def test_mojibake_is_read_anew_before_its_controls_are_removed_whatever_the_order_of_edits():
+    misread = (PROSE + "\n会社概要 お問い合わせ").encode().decode("latin-1")
+    assert any("\x80" <= char <= "\x9f" for char in misread)
+    for edits in ((RepairMojibake(), DropBoilerplateLines()), (DropBoilerplateLines(), RepairMojibake())):
+        assert _prepared(misread, *edits)[0] == PROSE
+
+
+def test_punctuation_is_unified_behind_japanese_alone():
+    unify = UnifyPunctuation().apply
+    assert unify("値は３．１４，幅はＡ．Ｂ．Ｃ，と書く．次に，") == "値は３．１４，幅はＡ．Ｂ．Ｃ，と書く。次に、"
+    assert unify("お待ちください．．．") == "お待ちください。。。"
+    few = "一つ、二つ、三つ，四つ。"
+    assert unify(few) == few
+    assert unify("Ａ，Ｂ，Ｃ，と、書く") == "Ａ，Ｂ，Ｃ，と、書く"
+
+
+MENU = ["会社概要", "沿革", "採用情報", "拠点一覧", "製品情報", "株主総会", "環境報告", "なぜ当社か？", "特集記事"]
+
+
+def test_menus_go_and_verse_code_and_what_is_menu_alone_stay():
+    page = "\n".join([*MENU, PROSE, PROSE, *MENU])
+    assert DropMenus().apply(page) == f"{PROSE}\n{PROSE}"
+    assert DropMenus().apply("\n".join(MENU)) == "\n".join(MENU)
+    verse = "\n".join([PROSE, *(["雨にもまけず", "風にもまけず", "雪にも夏の暑さにもまけぬ"] * 4)])
+    code = "\n".join([PROSE, *(f"let value{n} = read({n});" for n in range(12))])
+    for text in (verse, code, PROSE):
+        assert DropMenus().apply(text) == text

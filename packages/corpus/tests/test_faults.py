@@ -121,7 +121,7 @@ def strings(*values: bytes) -> pa.Array:
     ("column", "problem"),
     [
         (strings("良い".encode(), b"\xff\xfe"), r"web\.parquet:2.*not UTF-8"),
-        (pa.array(["a", None]), r"web\.parquet:2 has no field 'text'"),
+        (pa.array(["a", None]), r"web\.parquet:2: 'text' is null"),
         (None, r"web\.parquet:1 has no field 'text'; it has 'id'"),
     ],
 )

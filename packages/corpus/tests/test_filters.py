@@ -2,23 +2,29 @@ from collections import Counter
 
 import pytest
 from bunbuku_corpus.document import Document
+from bunbuku_corpus.edits import MaskPersonalInformation
 from bunbuku_corpus.filters import (
     AnyFilter,
     DominantNgram,
     Filter,
     ListedHost,
     ListedWords,
+    MostlyMenus,
     NoEarlyKana,
+    OneWordEverywhere,
     OtherLanguage,
     OtherTopLevelDomain,
+    PersonalInformation,
     RepeatedLines,
     RepeatedNgrams,
     RepeatedParagraphs,
     SuspectUrl,
     TooFewLetters,
     TooLittleKana,
+    TooLittleVariety,
     TooLong,
     TooManyListedWords,
+    TooMuchPersonalInformation,
     TooShort,
     TopWordNgram,
 )
@@ -96,7 +102,8 @@ EVERY = TypeAdapter(list[AnyFilter]).validate_python(
     [
         {"type": name} | NEEDED.get(name, {})
         for name in TypeAdapter(AnyFilter).json_schema()["discriminator"]["mapping"]
-        if name != "listed_site"  # it needs lists from outside: test_sites.py
+        # They need lists and columns from outside: test_sites.py, test_annotations.py.
+        if name not in ("listed_site", "odd_value")
     ]
 )
 
@@ -157,7 +164,7 @@ def test_the_most_frequent_ngram_of_a_repetitive_japanese_text_is_found():
 def test_one_kana_lets_no_chinese_page_pass_and_no_english_heading_stops_a_japanese_one():
     heading = "Home | About us | Contact | Sign in | Terms of service | Privacy policy"
     japanese, chinese = f"{heading}\n{PROSE}{ARTICLE}", CHINESE * 3
-    web = presets()["web"]
+    web = presets()["web"].filters
     assert [one.name for one in web if one.drops(chinese)][:2] == ["other_language", "too_little_kana"]
     assert [one.name for one in web if one.drops(japanese) and one.name != "listed_words_boilerplate"] == []
     rule_of_thumb = NoEarlyKana()
@@ -171,7 +178,7 @@ def test_one_word_of_a_list_rejects_no_article_however_strict_the_density(vocabu
     word = words_of(vocabulary)[0]
     assert not judge.drops(text) and not judge.drops(f"{text}{word}。")
     assert judge.drops(f"{text}{word}、{word}。")
-    assert [one.name for one in presets()["web"] if one.drops(ARTICLE)] == []
+    assert [one.name for one in presets()["web"].filters if one.drops(ARTICLE)] == []
 
 
 def test_a_word_in_katakana_is_not_found_inside_another():
@@ -206,12 +213,12 @@ def test_an_address_is_judged(judge: Filter, url: str | None, dropped: bool):
 
 @pytest.mark.parametrize("name", sorted(presets()))
 def test_a_preset_judges_prose_and_spam(name: str):
-    names = [one.name for one in presets()[name]]
+    names = [one.name for one in presets()[name].filters]
     assert len(set(names)) == len(names)
     spam = Document("id", "今だけ送料無料！激安セール！" * 60, "source", "https://shop.example.jp/", "MIT", "ja")
-    assert any(one.rejects(spam) for one in presets()[name])
+    assert any(one.rejects(spam) for one in presets()[name].filters)
     policy = Policy.model_validate({"preset": name})
-    assert policy.filters == presets()[name]
+    assert policy.filters == presets()[name].filters
     assert Policy.model_validate(policy.model_dump()) == policy
 
 
@@ -219,7 +226,7 @@ def test_a_preset_takes_other_values_and_further_filters():
     policy = Policy.model_validate(
         {"preset": "web", "filters": [{"type": "too_short", "min_chars": 7}, {"type": "bullet_lines"}]}
     )
-    assert [one.name for one in policy.filters] == [*(one.name for one in presets()["web"]), "bullet_lines"]
+    assert [one.name for one in policy.filters] == [*(one.name for one in presets()["web"].filters), "bullet_lines"]
     assert TooShort(min_chars=7) in policy.filters
 
 
@@ -234,3 +241,42 @@ def test_a_preset_takes_other_values_and_further_filters():
 def test_a_mistaken_config_is_refused(config: dict[str, object], message: str):
     with pytest.raises(ValidationError, match=message):
         TypeAdapter(AnyFilter).validate_python(config)
+
+
+SPAM = {
+    "templates": "小顔で人生大逆転！えっ、まだ小顔してないの？競馬で人生大逆転！えっ、まだ競馬してないの？" * 8,
+    "salad": "税金の音楽は部屋を届かない。雨に先生が野菜で食べられる。部屋の雨は税金を忘れました。" * 8,
+    "search": "酵素ドリンクを比べました。" + "".join(f"{one}の酵素ドリンクは評判です。" for one in "春夏秋冬朝昼夜今"),
+    "menu": "\n".join(["会社概要", "沿革", "採用情報", "拠点一覧", "製品情報", "株主総会", "環境報告", "特集記事"] * 3),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "judge"),
+    [
+        ("templates", TooLittleVariety(window=150, min_ratio=0.295)),
+        ("salad", TooLittleVariety()),
+        ("search", OneWordEverywhere()),
+        ("menu", MostlyMenus()),
+    ],
+)
+def test_spam_of_words_in_no_list_is_told_from_prose_by_its_form(kind: str, judge: Filter):
+    assert judge.drops(SPAM[kind])
+    assert not judge.drops(ARTICLE) and not judge.drops(ARTICLE * 4)
+
+
+def test_verse_is_no_menu():
+    verse = "\n".join(
+        ["雨にもまけず", "風にもまけず", "雪にも夏の暑さにもまけぬ", "丈夫なからだをもち", "慾はなく"] * 3
+    )
+    assert not MostlyMenus().drops(verse)
+
+
+def test_personal_information_is_counted_and_weighed_and_masks_count_as_what_they_stand_for():
+    text = "連絡先は03-1234-5678、taro.yamada@mail.co.jpです。"
+    for one in (text, MaskPersonalInformation().apply(text)):
+        assert TooMuchPersonalInformation(max_count=1).drops(one)
+        assert not TooMuchPersonalInformation(max_count=2).drops(one)
+        assert PersonalInformation(max_ratio=0.5).drops(one)
+        assert not PersonalInformation(max_ratio=0.5).drops(one + PROSE * 3)
+    assert not TooMuchPersonalInformation(max_count=0).drops("2024-01-02、1,234円、第12345号")

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from bunbuku_contracts import Artifact, BunbukuError, Corpus
-from bunbuku_corpus import Document, GatherConfig, gather, read_documents
+from bunbuku_corpus import Document, GatherConfig, GatherRun, gather, read_documents
 from bunbuku_corpus.document import read_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -154,7 +154,7 @@ def test_only_a_line_feed_ends_a_line(tmp_path: Path):
         (b'{"text": "x"', "is not JSON"),
         (b'["text"]', "is not a JSON object"),
         (b'{"text": 7}', "'text' is 7, not a text"),
-        (b'{"text": null}', "has no field 'text'"),
+        (b'{"text": null}', "'text' is null, not a text"),
         (b'{"body": "x"}', "has no field 'text'; it has 'body'"),
         (b'{"text": "\xff"}', "is not UTF-8"),
         (b'{"text": "\\ud83d"}', "half of a surrogate pair"),
@@ -323,11 +323,12 @@ def test_every_text_comes_through_json_lines_unchanged(
 def test_a_known_collection_is_read_as_it_is(
     tmp_path: Path, shape: str, row: dict[str, object], expected: tuple[str, str | None, str]
 ):
-    (tmp_path / "web.jsonl").write_text(json.dumps(row) + "\n")
-    config = GatherConfig.model_validate({"sources": [{"type": "jsonl", "shape": shape}]})
-    [document] = read_documents(gather(tmp_path / "out", config, tmp_path))
-    assert (document.source, document.url, document.language) == expected
-    assert document.text == "本文"
+    write(tmp_path / "in" / "web.jsonl", lines([row]))
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "in" / "web.parquet")
+    for kind in ("jsonl", "parquet"):
+        [document] = read_documents(gather(tmp_path / kind, config(type=kind, shape=shape), tmp_path / "in"))
+        assert (document.source, document.url, document.language) == expected
+        assert document.text == "本文"
 
 
 def _lost(corpus: Artifact[Corpus]) -> list[dict[str, str]]:
@@ -368,3 +369,86 @@ def test_a_line_that_is_too_long_ends_a_run_with_its_place(tmp_path: Path):
     config = GatherConfig.model_validate({"sources": [{"type": "jsonl", "max_line_bytes": 1_000_000}]})
     with pytest.raises(BunbukuError, match=r"a\.jsonl:2 is longer than `max_line_bytes` 1,000,000"):
         gather(tmp_path / "out", config, tmp_path)
+
+
+BAD_ROWS: list[dict[str, object]] = [
+    {"id": "good", "text": "良い行"},
+    {"id": "null", "text": None},
+    {"id": "number", "text": 7},
+    {"id": "half", "text": "\ud83d"},
+    {"id": "good", "text": "同じ名前"},
+    {"id": "last", "text": "最後の行"},
+]
+
+
+def _is_kept_with_its_error(corpus: Artifact[Corpus], place: str, problems: dict[int, str], texts: list[str]) -> None:
+    lost = _lost(corpus)
+    assert [row["id"] for row in lost] == [f"{place}:{number}" for number in problems]
+    for row, problem in zip(lost, problems.values(), strict=True):
+        assert row["reason"].startswith(row["id"]) and problem in row["reason"]
+    assert [one.text for one in read_documents(corpus)] == texts
+    assert corpus.manifest.metrics["failed"] == len(problems)
+    assert corpus.manifest.metrics["documents"] == len(texts)
+
+
+def test_rows_of_json_lines_that_make_no_document_are_kept_with_their_error(tmp_path: Path):
+    rows = [*BAD_ROWS, {"id": "none"}]
+    (tmp_path / "web.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    corpus = gathered(tmp_path, tmp_path / "web.jsonl", type="jsonl", malformed="keep")
+    problems = {
+        2: "'text' is null",
+        3: "'text' is 7, not a text",
+        4: "half of a surrogate pair",
+        5: "the id 'good' was there before",
+        7: "has no field 'text'; it has 'id'",
+    }
+    _is_kept_with_its_error(corpus, "web.jsonl", problems, ["良い行", "最後の行"])
+    texts = [row["text"] for row in _lost(corpus)]
+    assert texts[0] == '{"id": "null", "text": null}' and texts[2] == '{"id": "half", "text": "\\ud83d"}'
+    assert texts[3] == "同じ名前"
+
+
+def test_rows_of_parquet_that_make_no_document_are_kept_with_their_error(tmp_path: Path):
+    texts = pa.array(["良い行".encode(), None, b"\xff\xfe", "同じ名前".encode(), "最後の行".encode()], pa.binary())
+    strings = pa.Array.from_buffers(pa.string(), len(texts), texts.buffers())
+    ids = ["good", "null", "bytes", "good", "last"]
+    pq.write_table(pa.table({"id": ids, "text": strings}), tmp_path / "web.parquet")
+    write(tmp_path / "worse.parquet", b"no")
+    corpus = gathered(tmp_path, tmp_path, type="parquet", malformed="keep")
+    assert "does not read as Parquet" in _lost(corpus)[-1]["reason"]
+    problems = {2: "'text' is null", 3: "is not UTF-8", 4: "the id 'good' was there before"}
+    assert [row["id"] for row in _lost(corpus)] == [*(f"web.parquet:{n}" for n in problems), "worse.parquet"]
+    for row, problem in zip(_lost(corpus), problems.values(), strict=False):
+        assert problem in row["reason"]
+    assert [one.text for one in read_documents(corpus)] == ["良い行", "最後の行"]
+    with pytest.raises(BunbukuError, match=r"web\.parquet:2: 'text' is null"):
+        gather(tmp_path / "stop", config(type="parquet", files="web.parquet"), tmp_path)
+
+
+def test_rows_of_a_data_set_that_make_no_document_are_kept_with_their_error(tmp_path: Path):
+    import datasets
+
+    rows = [row for row in BAD_ROWS if isinstance(row["text"], str | None) and row["id"] != "half"]
+    datasets.Dataset.from_list(rows).save_to_disk(str(tmp_path / "saved"))
+    corpus = gathered(tmp_path, tmp_path / "saved", type="datasets", malformed="keep")
+    problems = {2: "'text' is null", 3: "the id 'good' was there before"}
+    _is_kept_with_its_error(corpus, "saved", problems, ["良い行", "最後の行"])
+
+
+def test_a_run_goes_on_with_the_file_that_it_was_at(tmp_path: Path):
+    for number in range(4):
+        write(tmp_path / "in" / f"{number}.jsonl", lines([{"text": f"{number}の{n}"} for n in range(3)]))
+    whole = gather(tmp_path / "whole", config(type="jsonl"), tmp_path / "in")
+    write(tmp_path / "broken" / "2.jsonl", b"{")
+    for number in (0, 1, 3):
+        write(tmp_path / "broken" / f"{number}.jsonl", (tmp_path / "in" / f"{number}.jsonl").read_bytes())
+    with pytest.raises(BunbukuError, match=r"2\.jsonl:1 is not JSON"):
+        gathered(tmp_path, tmp_path / "broken", type="jsonl")
+    [scratch] = tmp_path.glob(".out.*.scratch")
+    read = {path.name: path.stat().st_mtime_ns for path in scratch.glob("*.parquet")}
+    assert sorted(read) == ["000000.parquet", "000001.parquet"]
+    with pytest.raises(BunbukuError, match=r"2\.jsonl:1 is not JSON"):
+        gathered(tmp_path, tmp_path / "broken", type="jsonl")
+    assert {path.name: path.stat().st_mtime_ns for path in scratch.glob("*.parquet")} == read
+    two = gather(tmp_path / "two", config(type="jsonl"), tmp_path / "in", run=GatherRun(workers=2))
+    assert two.content == whole.content

@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 from bunbuku_contracts import BunbukuError
 
+from bunbuku_corpus.arrow import compute
 from bunbuku_corpus.batches import with_columns
 from bunbuku_corpus.document import COLUMNS, Document
-from bunbuku_corpus.filters import Filter, Measure, Values
+from bunbuku_corpus.filters import ColumnValue, Filter, Measure, Values
 from bunbuku_corpus.normalization import Changes
 from bunbuku_corpus.policy import measured, measures_of
 from bunbuku_corpus.preparation import Preparation
@@ -88,9 +89,31 @@ def documents_of(batch: pa.RecordBatch) -> list[Document]:
 
 
 def values_of(batch: pa.RecordBatch, filters: Sequence[Filter]) -> dict[str, Values]:
-    """The annotations that the filters judge by; numbers are NaN where there is none."""
-    struct = cast(pa.StructArray, batch.column(COLUMN))
-    return {name: _values(struct.field(name), measure) for name, measure in measures_of(filters).items()}
+    """What the filters judge by: annotations, and the columns of others; numbers are NaN where there is none."""
+    values = values_beside(batch, filters)
+    for name, measure in measures_of(filters).items():
+        if name not in values:
+            values[name] = _values(cast(pa.StructArray, batch.column(COLUMN)).field(name), measure)
+    return values
+
+
+def values_beside(batch: pa.RecordBatch, filters: Sequence[Filter]) -> dict[str, Values]:
+    """Of what the filters judge by, the numbers in the columns of others."""
+    found: dict[str, Values] = {}
+    for name, measure in measures_of(filters).items():
+        if isinstance(measure, ColumnValue):
+            column, *fields = measure.values_in.split(".")
+            array = batch.column(column)
+            for one in fields:
+                array = compute.struct_field(array, one)  # null where the struct is
+            found[name] = array.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return found
+
+
+def columns_beside(filters: Sequence[Filter]) -> list[str]:
+    """The columns of others that the filters judge by."""
+    measures = measures_of(filters).values()
+    return sorted({one.values_in.partition(".")[0] for one in measures if isinstance(one, ColumnValue)})
 
 
 def check(schema: pa.Schema, filters: Sequence[Filter], place: object) -> None:
@@ -99,8 +122,10 @@ def check(schema: pa.Schema, filters: Sequence[Filter], place: object) -> None:
     Raises:
         BunbukuError: It has not.
     """
+    check_beside(schema, filters, place)
+    filters = [one for one in filters if not isinstance(one.measure, ColumnValue)]
     hint = "annotate the corpus with these `measures`, or with `presets` that have the filter"
-    if COLUMN not in schema.names:
+    if filters and COLUMN not in schema.names:
         raise BunbukuError(f"{place} has no annotations", hint="bunbuku-corpus annotate makes them")
     made_by: Mapping[str, Any] = json.loads((schema.metadata or {}).get(_MADE_BY, b"{}"))
     for one in filters:
@@ -116,6 +141,35 @@ def check(schema: pa.Schema, filters: Sequence[Filter], place: object) -> None:
                 f"{measure.name!r} of {place} was measured as {made_by[measure.name]}, not as {_signature(measure)}",
                 hint="annotate the corpus anew",
             )
+
+
+def check_beside(schema: pa.Schema, filters: Sequence[Filter], place: object) -> None:
+    """See that a shard has the columns of others that the filters judge by, and that they are numbers.
+
+    Raises:
+        BunbukuError: It has not, or they are not.
+    """
+    for one in filters:
+        if isinstance(one.measure, ColumnValue):
+            name = one.measure.values_in
+            kind = _type_of(schema, name)
+            if kind is None:
+                raise BunbukuError(
+                    f"{place} has no column {name!r}, which the filter {one.name!r} judges by; "
+                    f"it has {', '.join(schema.names)}",
+                    hint="`perplexity` and `classify` write such columns; correct `values_in`",
+                )
+            if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
+                raise BunbukuError(f"{name!r} of {place} is {kind}, no number", hint="correct `values_in`")
+
+
+def _type_of(schema: pa.Schema, name: str) -> pa.DataType | None:
+    kind: pa.DataType = pa.struct(list(schema))
+    for one in name.split("."):
+        if not isinstance(kind, pa.StructType) or kind.get_field_index(one) < 0:
+            return None
+        kind = kind.field(one).type
+    return kind
 
 
 def _signature(measure: Measure) -> dict[str, Any]:

@@ -5,16 +5,16 @@ how much it would remove alone. A batch of documents is judged by a pure functio
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pyarrow as pa
 
-from bunbuku_corpus.annotations import LEFTOVERS, columns_of, documents_of, values_of
+from bunbuku_corpus.annotations import LEFTOVERS, columns_of, documents_of, values_beside, values_of
 from bunbuku_corpus.batches import with_columns
 from bunbuku_corpus.document import Document
-from bunbuku_corpus.filters import AnyFilter
+from bunbuku_corpus.filters import AnyFilter, Values
 from bunbuku_corpus.normalization import Changes
 from bunbuku_corpus.passes import REASON
 from bunbuku_corpus.policy import measured, measures_of, objections
@@ -45,11 +45,14 @@ class Judge:
     preparation: Preparation
     filters: tuple[AnyFilter, ...]
 
-    def __call__(self, documents: Sequence[Document]) -> Judgement:
+    def __call__(self, documents: Sequence[Document], beside: Mapping[str, Values] | None = None) -> Judgement:
+        """What comes of the documents; `beside` has what filters judge by that is no property of a text."""
+        beside = beside or {}
         changes = Changes()
         prepared = [self.preparation.prepare(document, changes) for document in documents]
         texts = Texts([one.text for one in prepared], [one.url for one in prepared])
-        values = measured(texts, measures_of(self.filters))
+        measures = {name: one for name, one in measures_of(self.filters).items() if name not in beside}
+        values = {**measured(texts, measures), **beside}
         rejected = objections(self.filters, values, [one.language for one in prepared])
         objecting = (tuple(column.nonzero()[0].tolist()) for column in rejected.T)
         return Judgement(tuple(map(Judged, prepared, objecting)), changes)
@@ -164,7 +167,7 @@ class Clean:
     samples: int
 
     def __call__(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, Verdicts]:
-        judgement = Judge(self.preparation, self.filters)(documents_of(batch))
+        judgement = Judge(self.preparation, self.filters)(documents_of(batch), values_beside(batch, self.filters))
         verdicts = Verdicts(self.filters, self.samples, changes=judgement.changes)
         reasons = [verdicts.count(one) for one in judgement.judged]
         columns = columns_of([one.document for one in judgement.judged]) | {REASON: pa.array(reasons, pa.string())}

@@ -1,29 +1,31 @@
 """Edits of texts that are let through but not as they are. Each is its own config, like a filter, with one pure method.
 
-An edit comes after normalization and before anything is measured. None of them uses chance: equal texts come out equal.
+An edit comes after normalization and before anything is measured; `repair_mojibake` alone reads a text as it came, since
+what it repairs is made of the control characters that normalization removes. None of them uses chance: equal texts come
+out equal.
 """
 
 import re
-import unicodedata
 from abc import ABC, abstractmethod
-from typing import Annotated, Literal, override
+from typing import Annotated, ClassVar, Literal, override
 
 from bunbuku_contracts import Config
 from pydantic import Field, PositiveInt
 
-from bunbuku_corpus import mojibake
+from bunbuku_corpus import mojibake, personal
+from bunbuku_corpus.menus import has_prose, menus
 from bunbuku_corpus.vocabulary import Vocabulary, fold, searcher
 
-_EMAIL = re.compile(r"[A-Za-z0-9_.+-]{1,64}[@＠][A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,4}")
-_PHONE = re.compile(
-    r"(?<![\d.\-－])(?:[+＋](?:81|８１)[ -]?|[(（]?[0０])\d{0,4}[)）]?[ \-‐－ー]?[(（]?\d{1,4}[)）]?[ \-‐－ー]?\d{3,4}(?![\d\-－])"
-)
-_ADDRESS = re.compile(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.])")
+# Kana, kanji and what closes a quotation: behind them a comma is a Japanese one.
+_JAPANESE = "[）」』］〕】〉》\u3041-\u3096\u30a1-\u30fa々〇〻ー\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 _SENTENCE_ENDS = "。！？!?」』"
 
 
 class Edit(Config, ABC):
     """What every edit is."""
+
+    as_it_came: ClassVar[bool] = False
+    """Whether it is for the text before normalization."""
 
     @property
     def name(self) -> str:
@@ -42,6 +44,7 @@ class RepairMojibake(Edit):
     'これはＡ'
     """
 
+    as_it_came = True
     type: Literal["repair_mojibake"] = "repair_mojibake"
 
     @override
@@ -57,22 +60,16 @@ class MaskPersonalInformation(Edit):
     """
 
     type: Literal["mask_personal_information"] = "mask_personal_information"
-    email: str = "email@example.com"
-    phone: str = "000-0000-0000"
-    address: str = "192.0.2.1"
+    email: str | None = "email@example.com"
+    """What stands in place of a mail address; `None` leaves them."""
+    phone: str | None = "000-0000-0000"
+    """What stands in place of a telephone number; `None` leaves them."""
+    address: str | None = "192.0.2.1"
+    """What stands in place of an IP address; `None` leaves them."""
 
     @override
     def apply(self, text: str) -> str:
-        if "@" in text or "＠" in text:
-            text = _EMAIL.sub(self.email, text)
-        text = _ADDRESS.sub(self.address, text)
-        return _PHONE.sub(self._phone, text)
-
-    def _phone(self, found: re.Match[str]) -> str:
-        digits = "".join(filter(str.isdigit, unicodedata.normalize("NFKC", found[0])))
-        national = "0" + digits[2:] if found[0][0] in "+＋" else digits
-        divided = len(digits) < len(found[0])
-        return self.phone if len(national) in (10, 11) and divided else found[0]
+        return personal.masked(text, email=self.email, phone=self.phone, address=self.address)
 
 
 class DropBoilerplateLines(Edit):
@@ -127,11 +124,54 @@ class TrimFooter(Edit):
         return text
 
 
-class UnifyPunctuation(Edit):
-    """Write 、 and 。 where most of a text's commas and full stops are ， and ． between Japanese letters.
+class DropMenus(Edit):
+    r"""Remove menus: at least `run` lines one after another that are short and no sentences. Verse and dialogue stay.
 
-    >>> UnifyPunctuation().apply("結果は，次の通り．１．２倍")
-    '結果は、次の通り。１．２倍'
+    A text that has no prose besides stays as it is: it is for a filter to drop.
+
+    >>> DropMenus(run=3).apply("会社概要\n採用情報\n沿革\n当社は百年前に京都で生まれました。")
+    '当社は百年前に京都で生まれました。'
+    """
+
+    type: Literal["drop_menus"] = "drop_menus"
+    run: PositiveInt = 8
+    chars: PositiveInt = 50
+    """A line that is longer ends a menu."""
+
+    @override
+    def apply(self, text: str) -> str:
+        if text.count("\n") + 1 < self.run:
+            return text
+        lines = text.split("\n")
+        found = menus(lines, run=self.run, chars=self.chars)
+        rest = [line for line, there in zip(lines, found, strict=True) if not there]
+        return "\n".join(rest) if len(rest) < len(lines) and has_prose(rest) else text
+
+
+class DropSymbolLines(Edit):
+    r"""Remove lines that are made of `symbols` and white space: what tables and menus leave.
+
+    >>> DropSymbolLines().apply("本文。\n | | |\n\n次の段落。")
+    '本文。\n\n次の段落。'
+    """
+
+    type: Literal["drop_symbol_lines"] = "drop_symbol_lines"
+    symbols: str = Field(default="|", min_length=1)
+
+    @override
+    def apply(self, text: str) -> str:
+        if not any(symbol in text for symbol in self.symbols):
+            return text
+        return "\n".join(
+            line for line in text.split("\n") if not line.strip() or line.strip(f"{self.symbols} \t\u3000")
+        )
+
+
+class UnifyPunctuation(Edit):
+    """Write 、 and 。 for ， and ． that stand behind Japanese, where these are more than those there.
+
+    >>> UnifyPunctuation().apply("結果は，次の通り．１．２倍，Ａ．Ｂ．製")
+    '結果は、次の通り。１．２倍、Ａ．Ｂ．製'
     """
 
     type: Literal["unify_punctuation"] = "unify_punctuation"
@@ -139,12 +179,21 @@ class UnifyPunctuation(Edit):
     @override
     def apply(self, text: str) -> str:
         for western, japanese in (("，", "、"), ("．", "。")):
-            if text.count(western) > text.count(japanese):
-                text = re.sub(f"(?<=[^0-9０-９]){western}", japanese, text)
+            if western not in text:
+                continue
+            theirs, ours = (re.compile(f"(?<={_JAPANESE}){mark}+") for mark in (western, japanese))
+            if sum(1 for _ in theirs.finditer(text)) > sum(1 for _ in ours.finditer(text)):
+                text = theirs.sub(lambda found, mark=japanese: mark * len(found[0]), text)
         return text
 
 
 AnyEdit = Annotated[
-    RepairMojibake | MaskPersonalInformation | DropBoilerplateLines | TrimFooter | UnifyPunctuation,
+    RepairMojibake
+    | MaskPersonalInformation
+    | DropBoilerplateLines
+    | DropMenus
+    | DropSymbolLines
+    | TrimFooter
+    | UnifyPunctuation,
     Field(discriminator="type"),
 ]

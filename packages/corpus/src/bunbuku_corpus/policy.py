@@ -11,17 +11,7 @@ import numpy as np
 from bunbuku_contracts import Config
 from pydantic import TypeAdapter, model_validator
 
-from bunbuku_corpus.filters import (
-    AnyFilter,
-    Filter,
-    Measure,
-    OtherLanguage,
-    RepeatedLines,
-    RepeatedNgrams,
-    TooLittleKana,
-    TooShort,
-    Values,
-)
+from bunbuku_corpus.filters import AnyFilter, Filter, Measure, Values
 from bunbuku_corpus.items import Mask
 from bunbuku_corpus.presets import PresetName, presets
 from bunbuku_corpus.texts import Texts
@@ -33,26 +23,26 @@ class Policy(Config):
     """Which documents are let through."""
 
     preset: PresetName | None = None
-    """A published set of filters, or our own, `web`. `filters` then replace those of the same name and add to them."""
-    filters: tuple[AnyFilter, ...] = (
-        TooShort(),
-        OtherLanguage(),
-        TooLittleKana(languages=("ja",)),
-        RepeatedLines(),
-        RepeatedNgrams(),
-    )
-    """All judge every document; the first in this order that rejects it gives the reason."""
+    """A published set of filters and edits. Ours, `web`, if neither it nor `filters` is given."""
+    filters: tuple[AnyFilter, ...] = ()
+    """All judge every document; the first in this order that rejects it gives the reason. Without a `preset` these are all;
+    with one they replace those of the same name and add to them."""
 
     @model_validator(mode="before")
     @classmethod
     def _with_preset(cls, data: Any) -> Any:
-        """The preset's filters, so that a recipe shows what was done and not only what it was called."""
-        preset = presets().get(data.get("preset") or "") if isinstance(data, Mapping) else None
-        if preset is None:
+        """The preset's filters and edits, so that a recipe shows what was done and not only what it was called."""
+        if not isinstance(data, Mapping):
             return data
-        given = cast(Mapping[str, Any], data)
+        given = dict(cast(Mapping[str, Any], data))
+        if given.get("preset") is None and "filters" not in given:
+            given["preset"] = "web"
+        preset = presets().get(given.get("preset") or "")
+        if preset is None:
+            return given
         own = _FILTERS.validate_python(given.get("filters", ()))
-        return {**given, "filters": tuple({one.name: one for one in (*preset, *own)}.values())}
+        given["filters"] = tuple({one.name: one for one in (*preset.filters, *own)}.values())
+        return {"edits": preset.edits, **given} if "edits" in cls.model_fields else given
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Policy":

@@ -1,4 +1,4 @@
-"""Published sets of filters with their values, and our own for the web.
+"""Published sets of filters and edits with their values, and our own for the web, which is what is done by default.
 
 What is a value of the original's and what had to be another is said beside it; `docs/corpus.md` says it for readers.
 """
@@ -6,8 +6,18 @@ What is a value of the original's and what had to be another is said beside it; 
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from bunbuku_corpus.edits import (
+    AnyEdit,
+    DropBoilerplateLines,
+    DropMenus,
+    DropSymbolLines,
+    MaskPersonalInformation,
+    RepairMojibake,
+    TrimFooter,
+    UnifyPunctuation,
+)
 from bunbuku_corpus.filters import (
     AnyFilter,
     BulletLines,
@@ -23,10 +33,12 @@ from bunbuku_corpus.filters import (
     ListedHost,
     ListedWords,
     Mojibake,
+    MostlyMenus,
     NoEarlyKana,
     OddCompression,
     OddSentences,
     OddWords,
+    OneWordEverywhere,
     OtherLanguage,
     OtherTopLevelDomain,
     RecurringNgrams,
@@ -43,6 +55,7 @@ from bunbuku_corpus.filters import (
     TooLittleHiragana,
     TooLittleJapanese,
     TooLittleKana,
+    TooLittleVariety,
     TooLong,
     TooManyListedWords,
     TooManyNewlines,
@@ -56,7 +69,14 @@ from bunbuku_corpus.filters import (
 )
 
 type PresetName = Literal["web", "tanuki", "fineweb2-ja", "fineweb2-ja-mecab", "swallow-v1", "llm-jp-v1"]
-type Preset = tuple[AnyFilter, ...]
+
+
+class Preset(NamedTuple):
+    """What is let through, and what is done to texts before they are judged."""
+
+    filters: tuple[AnyFilter, ...]
+    edits: tuple[AnyEdit, ...] = ()
+
 
 # Gopher's table A1 (arXiv:2112.11446), which Swallow and Tanuki took over for n-grams of characters.
 _TOP = ((2, 0.20), (3, 0.18), (4, 0.16))
@@ -67,8 +87,8 @@ _TERMINAL = tuple("。．！？.!?｡⁇⁈⁉‼")
 
 
 def _web() -> Preset:
-    """Thresholds found on an eighth of our development text, by a hash of its ids; see benchmarks/RESULTS.md for the rest."""
-    return (
+    """What `clean` does if it is told nothing else. benchmarks/RESULTS.md says on what its thresholds were found."""
+    filters = (
         TooShort(min_chars=100),
         TooLong(max_chars=1_000_000),
         OtherLanguage(),
@@ -77,22 +97,33 @@ def _web() -> Preset:
         Mojibake(max_ratio=0.05),
         RepeatedLines(max_ratio=0.3),
         RepeatedParagraphs(max_ratio=0.3),
-        RepeatedNgrams(n=10, max_ratio=0.5),
+        RepeatedNgrams(n=10, max_ratio=0.7),
         DominantNgram(n=2, max_ratio=0.2),
         TooLittleHiragana(min_ratio=0.1),
+        TooLittleVariety(window=150, min_ratio=0.295),
+        TooLittleVariety(window=200, min_ratio=0.25),
+        OneWordEverywhere(max_ratio=0.8),
+        MostlyMenus(max_ratio=0.5),
         ListedWords(vocabulary="adult", max_ratio=0.03),
         ListedWords(vocabulary="violence", max_ratio=0.03),
         ListedWords(vocabulary="discrimination", max_ratio=0.02),
         ListedWords(vocabulary="advertising", max_ratio=0.05),
         ListedWords(vocabulary="boilerplate", max_ratio=0.15),
     )
+    return Preset(filters, (RepairMojibake(), DropBoilerplateLines(), DropMenus(), TrimFooter()))
 
 
 def _swallow_v1() -> Preset:
-    """swallow-llm/swallow-corpus, `quality.py`, `apply_v1`, in its order."""
-    return (
+    """swallow-llm/swallow-corpus, `ngurl.py`, `ngword.py` and `quality.py`, `apply_v1`, in its order, and `modify.py`.
+
+    The original edits what its filters let through; here edits come first, as everywhere.
+    """
+    filters = (
         # The original leaves out whole hosts by UT1's lists, which are not here, and these two.
         ListedHost(hosts=("5ch.net", "wikipedia.org")),
+        # ng_fraction, of one list that is not here, by Japanese letters: ours stand in its place, `words` adds others.
+        ListedWords(vocabulary="adult", max_ratio=0.05),
+        ListedWords(vocabulary="discrimination", max_ratio=0.05),
         TooShort(min_chars=400),  # num_letters
         DuplicateLines(blank=True, max_ratio=0.30),  # duplicate_paragraph_fraction: a paragraph is a line
         DuplicateSentences(max_ratio=0.30),  # duplicate_sentence_fraction
@@ -108,14 +139,19 @@ def _swallow_v1() -> Preset:
         EndlessSentence(max_chars=200),  # max_sentence_length
         EllipsisSentences(max_ratio=0.2),  # ellipsis_fraction
     )
+    return Preset(filters, (UnifyPunctuation(), TrimFooter(lines=10, min_ratio=0.3)))
 
 
 def _fineweb2_ja() -> Preset:
-    """huggingface/fineweb-2, `configs/jpn_Jpan.yml`, and what of datatrove's defaults it leaves, in its order."""
+    """huggingface/fineweb-2, `configs/jpn_Jpan.yml`, and what of datatrove's defaults it leaves, in its order.
+
+    The values are those of the paper, which the file has since its last change. What the original does to texts that came
+    through, mojibake, mail and IP addresses and lines of |, is done before here.
+    """
     top = ((2, 0.239), (3, 0.196), (4, 0.172))  # top_n_grams
     duplicate = ((5, 0.243), (6, 0.225), (7, 0.207), (8, 0.19), (9, 0.175), (10, 0.159))  # dup_n_grams
     stop_words = tuple("のにをはたてがとで年し・月れさ")  # stopwords
-    return (
+    filters = (
         OtherLanguage(),  # in place of GlotLID at a language_score of 0.886, whose model is not here
         DuplicateLines(max_ratio=0.328),  # dup_line_frac
         *(TopWordNgram(n=n, spaces=True, max_ratio=most) for n, most in top),
@@ -132,20 +168,22 @@ def _fineweb2_ja() -> Preset:
         TooFewLetterWords(min_ratio=0.759),  # max_non_alpha_words_ratio
         TooFewStopWords(stop_words=stop_words, min_count=2),  # min_stop_words
     )
+    return Preset(filters, (RepairMojibake(), MaskPersonalInformation(phone=None), DropSymbolLines(symbols="|")))
 
 
 def _fineweb2_ja_mecab() -> Preset:
     """The same with the words of MeCab: faster, and other verdicts on a few documents."""
-    return tuple(
-        one.model_copy(update={"analyzer": "mecab"}) if "analyzer" in type(one).model_fields else one
-        for one in _fineweb2_ja()
+    filters, edits = _fineweb2_ja()
+    by_mecab = (
+        one.model_copy(update={"analyzer": "mecab"}) if "analyzer" in type(one).model_fields else one for one in filters
     )
+    return Preset(tuple(by_mecab), edits)
 
 
 def _llm_jp_v1() -> Preset:
     """llm-jp/llm-jp-corpus, `scripts/filters.py`. Its lists of words are not here: ours stand in their place."""
     domains = ("jp", "com", "net", "org", "work", "info", "xyz", "biz", "me", "tv", "site", "tokyo", "cc")
-    return (
+    filters = (
         OtherTopLevelDomain(expected=domains),
         ListedHost(hosts=("ja.wikipedia.org",)),
         NoEarlyKana(chars=50, min_count=1),
@@ -156,6 +194,7 @@ def _llm_jp_v1() -> Preset:
         TooFewKuten(max_chars=250),
         OddCompression(min_ratio=0.30, max_ratio=0.70),
     )
+    return Preset(filters)
 
 
 def _tanuki() -> Preset:
@@ -164,7 +203,7 @@ def _tanuki() -> Preset:
     Half of the original's decisions were left to chance without a seed: its word filters judged a document with a
     probability of one half, and lines with one of some 300 words went with one of 0.9. Here nothing is.
     """
-    return (
+    filters = (
         NoEarlyKana(chars=50, min_count=1),  # AcceptJapanese
         TooShort(min_chars=30),  # 10 at first, 30 after lines were removed
         TooLong(max_chars=50_000),
@@ -178,6 +217,7 @@ def _tanuki() -> Preset:
         ListedWords(vocabulary="adult", max_ratio=0.03),
         TooManyListedWords(vocabulary="advertising", max_count=10),
     )
+    return Preset(filters, (MaskPersonalInformation(),))
 
 
 @cache

@@ -7,8 +7,7 @@ hash of its address and text, so that it keeps that name whatever is added befor
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from bunbuku_contracts import BunbukuError, Config
@@ -78,53 +77,51 @@ class Defaults(NamedTuple):
     language: str = UNDETERMINED
 
 
-@dataclass
-class Names:
-    """The ids given so far, of which none may be given twice. Holds eight bytes a document, not its id."""
-
-    _given: set[bytes] = field(default_factory=set[bytes])
-
-    def claim(self, id: str) -> bool:
-        """Take the id; false if it is taken."""
-        key = hashlib.blake2b(id.encode(), digest_size=8).digest()
-        if key in self._given:
-            return False
-        self._given.add(key)
-        return True
+type Failed = Callable[[Row, BunbukuError], None]
 
 
-def read_documents(rows: Iterable[Row], fields: Fields, defaults: Defaults) -> Iterator[tuple[str, Document]]:
+def read_documents(
+    rows: Iterable[Row], fields: Fields, defaults: Defaults, failed: Failed | None = None
+) -> Iterator[tuple[str, Document]]:
     """A document for each row, with its place.
 
     Raises:
-        BunbukuError: A row has no text, or a field that was named in the config is in no row at all.
+        BunbukuError: A row makes no document, and `failed` is not told; or a field that was named in the config is in no row.
     """
     found: Counter[str] = Counter()
     last: Row | None = None
     repeats: Counter[str] = Counter()
     for last in rows:
-        values = {name: _text_of(last, name, key) for name, key in fields.model_dump().items()}
-        found.update(name for name, value in values.items() if value is not None)
-        text = values["text"]
-        if text is None:
-            raise BunbukuError(
-                f"{last.place} has no field {fields.text!r}; it has {_names(last)}",
-                hint='say which field holds the text: fields = { text = "…" }',
-            )
-        source = values["source"] or defaults.source
-        yield (
-            last.place,
-            Document(
-                id=values["id"] or _content_id(source, values["url"], text, repeats),
-                text=text,
-                source=source,
-                url=values["url"],
-                licence=values["licence"] or defaults.licence,
-                language=_language(values["language"]) or defaults.language,
-            ),
-        )
+        try:
+            document = _document(last, fields, defaults, found, repeats)
+        except BunbukuError as error:
+            if failed is None:
+                raise
+            failed(last, error)
+        else:
+            yield last.place, document
     if last is not None:
         _refuse_misspelt(fields, found, last)
+
+
+def _document(row: Row, fields: Fields, defaults: Defaults, found: Counter[str], repeats: Counter[str]) -> Document:
+    found.update(name for name, key in fields.model_dump().items() if _has(row, key))
+    values = {name: _text_of(row, name, key) for name, key in fields.model_dump().items()}
+    text = values["text"]
+    if text is None:
+        raise BunbukuError(
+            f"{row.place} has no field {fields.text!r}; it has {_names(row)}",
+            hint='say which field holds the text: fields = { text = "…" }',
+        )
+    source = values["source"] or defaults.source
+    return Document(
+        id=values["id"] or _content_id(source, values["url"], text, repeats),
+        text=text,
+        source=source,
+        url=values["url"],
+        licence=values["licence"] or defaults.licence,
+        language=_language(values["language"]) or defaults.language,
+    )
 
 
 def _refuse_misspelt(fields: Fields, found: Counter[str], row: Row) -> None:
@@ -142,15 +139,26 @@ def _names(row: Row) -> str:
     return ", ".join(map(repr, sorted(row.values))) or "none"
 
 
-def _text_of(row: Row, name: str, key: str) -> str | None:
-    """The field as text, `None` if the row lacks it; numbers are written out for everything but the text."""
-    if not key:
-        return None
+def _value(row: Row, key: str) -> Any:
     value: Any = row.values
     for part in [key] if key in row.values else key.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
-    if value is None or value == "" != name == "text":
-        return value if name == "text" else None
+    return value
+
+
+def _has(row: Row, key: str) -> bool:
+    return bool(key) and _value(row, key) not in (None, "")
+
+
+def _text_of(row: Row, name: str, key: str) -> str | None:
+    """The field as text, `None` if the row lacks it; numbers are written out for everything but the text."""
+    value = _value(row, key) if key else None
+    if value is None and name == "text" and key in row.values:
+        raise BunbukuError(
+            f"{row.place}: {key!r} is null, not a text", hint="leave that row out, or name another field"
+        )
+    if value is None or (value == "" and name != "text"):
+        return None
     if not isinstance(value, str) and (name == "text" or not isinstance(value, int)):
         raise BunbukuError(
             f"{row.place}: {key!r} is {value!r:.60}, not a text", hint="make it a JSON string, or name another field"

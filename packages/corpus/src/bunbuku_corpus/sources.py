@@ -1,13 +1,14 @@
 """Where documents come from: a discriminated union of sources, each a config that reads itself.
 
 A source that reads files finds them under the role `--source`, which is a folder or one file; each source names its
-files by a pattern, so that several can share a folder. A source on the hub needs no path. Files are read in the order
+files by a pattern, so that several can share a folder. Each file is read by itself, wherever there is a free worker. A source on the hub needs no path. Files are read in the order
 of their names, lines and rows in theirs.
 """
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -26,6 +27,9 @@ Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 _BATCH_ROWS = 256
 
 
+type Malformed = Literal["stop", "keep"]
+
+
 class _Rows(Config):
     """A source of rows, which `fields` makes documents of."""
 
@@ -39,11 +43,48 @@ class _Rows(Config):
     """Which field of a row is what."""
     shape: Shape = "plain"
     """A collection whose fields' names are known: `fields` need then say nothing."""
+    malformed: Malformed = "stop"
+    """What to do about a row that makes no document (it does not read, has no text, or an id that was there before) and about
+    a file that breaks off: end with its place, or keep it in the part `failed` with what is wrong and go on."""
 
-    def _documents(self, rows: Iterable[Row], name: str) -> Iterator[Placed]:
+    def _documents(
+        self, rows: Callable[["_Lost"], Iterator[Row]], name: str, hidden: str, shown: str
+    ) -> Iterator[Placed]:
+        """Documents of rows, and in their places what was lost; where files lie, `hidden`, is not said of those: `shown` is."""
         defaults = Defaults(self.name or name, self.licence, self.language)
-        for place, document in read_documents(rows, shaped(self.fields, self.shape), defaults):
-            yield Placed("data", place, document)
+        lost = _Lost(self, name, hidden, shown)
+        failed = lost.row if self.malformed == "keep" else None
+        for place, document in read_documents(rows(lost), shaped(self.fields, self.shape), defaults, failed):
+            yield from lost.drained()
+            yield Placed("data", place.replace(hidden, shown) if failed else place, document)
+        yield from lost.drained()
+
+
+@dataclass
+class _Lost:
+    """What makes no document, on its way to the part `failed`; or an error, if nothing may be lost."""
+
+    source: _Rows
+    name: str
+    hidden: str
+    shown: str
+    _waiting: deque[Placed] = field(default_factory=deque[Placed])
+
+    def add(self, place: str, text: str, error: BunbukuError) -> None:
+        if self.source.malformed == "stop":
+            raise error
+        # Where the files lie is no part of what is made of them.
+        id, reason = (one.replace(self.hidden, self.shown) for one in (place, str(error)))
+        document = Document(id, text, self.name, None, self.source.licence, UNDETERMINED)
+        self._waiting.append(Placed("failed", place, document, reason))
+
+    def row(self, row: Row, error: BunbukuError) -> None:
+        text = json.dumps(row.values, default=str, ensure_ascii=False)
+        self.add(row.place, text.encode("utf-8", "backslashreplace").decode(), error)
+
+    def drained(self) -> Iterator[Placed]:
+        while self._waiting:
+            yield self._waiting.popleft()
 
 
 class JsonlSource(_Rows):
@@ -52,23 +93,19 @@ class JsonlSource(_Rows):
     type: Literal["jsonl"] = "jsonl"
     files: str = "**/*.jsonl*"
     """Which files of the folder; of no account where `--source` is a file."""
-
     max_line_bytes: PositiveInt = 100_000_000
     """A longer line is malformed: memory is short, and it is no document."""
-    malformed: Literal["stop", "keep"] = "stop"
-    """What to do about a line that is no JSON object, and about a file that breaks off: end with its place, or keep it in
-    the part `failed` with what is wrong and go on."""
 
-    def read(self, root: Path | None, scratch: Path) -> Iterator[Placed]:
-        """Documents of all lines of all files."""
-        for path in find_files(root, self.files):
-            failed: deque[Placed] = deque()
-            for placed in self._documents(self._rows(path, _shown(path, root), failed), path.name.partition(".")[0]):
-                yield from _drained(failed)
-                yield placed
-            yield from _drained(failed)
+    def paths(self, root: Path | None) -> Sequence[Path]:
+        """Its files: each is read by itself."""
+        return find_files(root, self.files)
 
-    def _rows(self, path: Path, shown: str, failed: deque[Placed]) -> Iterator[Row]:
+    def read(self, path: Path, root: Path | None, scratch: Path) -> Iterator[Placed]:
+        """Documents of all lines of a file."""
+        name = path.name.partition(".")[0]
+        yield from self._documents(lambda lost: self._rows(path, lost), name, str(path), _shown(path, root))
+
+    def _rows(self, path: Path, lost: "_Lost") -> Iterator[Row]:
         lines = _lines(path, self.max_line_bytes)
         while True:
             line = b""
@@ -76,18 +113,14 @@ class JsonlSource(_Rows):
             try:
                 number, line = next(lines)
                 place = f"{path}:{number}"
-                if line.strip():
-                    yield Row(place, _json_object(line, place, self.max_line_bytes))
+                row = Row(place, _json_object(line, place, self.max_line_bytes)) if line.strip() else None
             except StopIteration:
                 return
             except BunbukuError as error:
-                if self.malformed == "stop":
-                    raise
-                text = line.decode("utf-8", "backslashreplace")
-                # Where the files lie is no part of what is made of them.
-                id = place.replace(str(path), shown)
-                lost = Document(id, text, path.name.partition(".")[0], None, self.licence, UNDETERMINED)
-                failed.append(Placed("failed", place, lost, str(error).replace(str(path), shown)))
+                lost.add(place, line.decode("utf-8", "backslashreplace"), error)
+                continue
+            if row is not None:
+                yield row
 
 
 class ParquetSource(_Rows):
@@ -97,12 +130,14 @@ class ParquetSource(_Rows):
     files: str = "**/*.parquet"
     """Which files of the folder; of no account where `--source` is a file."""
 
-    def read(self, root: Path | None, scratch: Path) -> Iterator[Placed]:
-        """Documents of all rows of all files."""
-        for path in find_files(root, self.files):
-            yield from self._documents(
-                _parquet_rows(path, shaped(self.fields, self.shape)), path.name.partition(".")[0]
-            )
+    def paths(self, root: Path | None) -> Sequence[Path]:
+        """Its files: each is read by itself."""
+        return find_files(root, self.files)
+
+    def read(self, path: Path, root: Path | None, scratch: Path) -> Iterator[Placed]:
+        """Documents of all rows of a file."""
+        fields, name = shaped(self.fields, self.shape), path.name.partition(".")[0]
+        yield from self._documents(lambda lost: _parquet_rows(path, fields, lost), name, str(path), _shown(path, root))
 
 
 class DatasetsSource(_Rows):
@@ -118,25 +153,29 @@ class DatasetsSource(_Rows):
     split: str = "train"
     """Which split is read."""
 
+    def paths(self, root: Path | None) -> Sequence[Path]:
+        """One for all: a data set is read as a whole."""
+        return [needed(root) if self.hub is None else Path(self.hub)]
+
     @model_validator(mode="after")
     def _hub_is_pinned(self) -> "DatasetsSource":
         if (self.hub is None) != (self.revision is None):
             raise ValueError(f"`hub` {self.hub!r} needs a `revision`, a commit, and has {self.revision!r}")
         return self
 
-    def read(self, root: Path | None, scratch: Path) -> Iterator[Placed]:
+    def read(self, path: Path, root: Path | None, scratch: Path) -> Iterator[Placed]:
         """Documents of all rows of the split."""
         from bunbuku_corpus import hf  # takes seconds to import
 
         if self.hub is not None:
             assert self.revision is not None
             name = self.hub
-            rows = hf.read_hub(name, subset=self.subset, revision=self.revision, split=self.split)
+            found = hf.read_hub(name, subset=self.subset, revision=self.revision, split=self.split)
         else:
-            folder = needed(root)
-            name = folder.name
-            rows = hf.read_disk(folder, subset=self.subset, split=self.split, cache=scratch)
-        yield from self._documents((Row(f"{name}:{n}", row) for n, row in enumerate(rows, 1)), name)
+            name = path.name
+            found = hf.read_disk(path, subset=self.subset, split=self.split, cache=scratch)
+        rows = (Row(f"{name}:{n}", row) for n, row in enumerate(found, 1))
+        yield from self._documents(lambda _: rows, name, str(path), name)
 
 
 AnySource = Annotated[JsonlSource | ParquetSource | DatasetsSource | TatoebaSource, Field(discriminator="type")]
@@ -144,11 +183,6 @@ AnySource = Annotated[JsonlSource | ParquetSource | DatasetsSource | TatoebaSour
 
 def _shown(path: Path, root: Path | None) -> str:
     return path.relative_to(root).as_posix() if root is not None and root.is_dir() else path.name
-
-
-def _drained(failed: deque[Placed]) -> Iterator[Placed]:
-    while failed:
-        yield failed.popleft()
 
 
 def _lines(path: Path, max_bytes: int) -> Iterator[tuple[int, bytes]]:
@@ -180,32 +214,39 @@ def _json_object(line: bytes, place: str, max_bytes: int) -> dict[str, Any]:
     return cast(dict[str, Any], value)
 
 
-def _numbered(batches: Iterable[pa.RecordBatch], path: Path) -> Iterator[Row]:
+def _numbered(batches: Iterable[pa.RecordBatch], path: Path, lost: _Lost) -> Iterator[Row]:
     number = 1
     for batch in batches:
         try:
             rows = batch.to_pylist()
         except UnicodeDecodeError:
-            rows = (_decoded(batch.slice(at, 1), f"{path}:{number + at}") for at in range(batch.num_rows))
-        yield from (Row(f"{path}:{at}", values) for at, values in enumerate(rows, number))
+            yield from _one_by_one(batch, number, path, lost)
+        else:
+            yield from (Row(f"{path}:{at}", values) for at, values in enumerate(rows, number))
         number += batch.num_rows
 
 
-def _decoded(row: pa.RecordBatch, place: str) -> dict[str, Any]:
-    try:
-        return row.to_pylist()[0]
-    except UnicodeDecodeError as error:
-        hint = "whatever wrote the file said that it is: write that row anew, or leave it out"
-        raise BunbukuError(f"{place} is not UTF-8: {error.reason} at byte {error.start}", hint=hint) from error
+def _one_by_one(batch: pa.RecordBatch, number: int, path: Path, lost: _Lost) -> Iterator[Row]:
+    for at in range(batch.num_rows):
+        place = f"{path}:{number + at}"
+        try:
+            [values] = batch.slice(at, 1).to_pylist()
+        except UnicodeDecodeError as error:
+            hint = 'write that row anew, leave it out, or go on with `malformed = "keep"`'
+            text = error.object.decode("utf-8", "backslashreplace")
+            reason = f"{place} is not UTF-8: {error.reason} at byte {error.start}"
+            lost.add(place, text, BunbukuError(reason, hint=hint))
+        else:
+            yield Row(place, values)
 
 
-def _parquet_rows(path: Path, fields: Fields) -> Iterator[Row]:
+def _parquet_rows(path: Path, fields: Fields, lost: _Lost) -> Iterator[Row]:
     wanted = {key.partition(".")[0] for key in fields.model_dump().values()} | set(fields.model_dump().values())
     try:
         with pq.ParquetFile(path) as table:
             names = table.schema_arrow.names
             # A row that lacks a field is complained of with the names that there are: read one column at least.
             columns = [name for name in names if name in wanted] or names[:1]
-            yield from _numbered(batches_of(table, _BATCH_ROWS, columns), path)
+            yield from _numbered(batches_of(table, _BATCH_ROWS, columns), path, lost)
     except (pa.ArrowException, OSError) as error:
-        raise BunbukuError(f"{path} does not read as Parquet: {error}", hint="write the file anew") from error
+        lost.add(str(path), "", BunbukuError(f"{path} does not read as Parquet: {error}", hint="write the file anew"))

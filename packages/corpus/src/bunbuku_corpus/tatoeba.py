@@ -47,13 +47,16 @@ class TatoebaSource(Config):
     licence: str = "CC BY 2.0 FR"
     """The collection's own; with it goes the attribution that each document's url leads to."""
 
-    def read(self, root: Path | None, scratch: Path) -> Iterator[Placed]:
-        """Documents of the blocks, and the pairs of each as part `parallel`."""
-        for path in find_files(root, self.files):
-            with open_stream(path) as lines:
-                for block in join(parse(enumerate(lines, 1), str(path)), self):
-                    yield from (Placed("data", document.id, document) for document in block.documents)
-                    yield from (Placed("parallel", pair.id, pair) for pair in block.pairs)
+    def paths(self, root: Path | None) -> Sequence[Path]:
+        """Its files: each is read by itself."""
+        return find_files(root, self.files)
+
+    def read(self, path: Path, root: Path | None, scratch: Path) -> Iterator[Placed]:
+        """Documents of a file's blocks, and the pairs of each as part `parallel`."""
+        with open_stream(path) as lines:
+            for block in join(parse(enumerate(lines, 1), str(path)), self):
+                yield from (Placed("data", document.id, document) for document in block.documents)
+                yield from (Placed("parallel", pair.id, pair) for pair in block.pairs)
 
 
 class Sentence(NamedTuple):

@@ -43,6 +43,21 @@ from bunbuku_corpus.filters.listed import (
     UrlWordCount,
 )
 from bunbuku_corpus.filters.located import ListedSite, SiteCategory
+from bunbuku_corpus.filters.monotony import (
+    CharacterVariety,
+    CommonWordRatio,
+    MenuRatio,
+    MostlyMenus,
+    OneWordEverywhere,
+    TooLittleVariety,
+)
+from bunbuku_corpus.filters.other_columns import ColumnValue, OddValue
+from bunbuku_corpus.filters.personal import (
+    PersonalInformation,
+    PersonalInformationCount,
+    PersonalInformationRatio,
+    TooMuchPersonalInformation,
+)
 from bunbuku_corpus.filters.pieces import (
     BulletLineRatio,
     BulletLines,
@@ -154,7 +169,13 @@ AnyFilter = Annotated[
     | SuspectUrl
     | ListedHost
     | ListedSite
-    | OtherTopLevelDomain,
+    | OtherTopLevelDomain
+    | TooLittleVariety
+    | OneWordEverywhere
+    | MostlyMenus
+    | PersonalInformation
+    | TooMuchPersonalInformation
+    | OddValue,
     Field(discriminator="type"),
 ]
 
@@ -203,7 +224,12 @@ AnyMeasure = Annotated[
     | UrlWordCount
     | Host
     | SiteCategory
-    | TopLevelDomain,
+    | TopLevelDomain
+    | CharacterVariety
+    | CommonWordRatio
+    | MenuRatio
+    | PersonalInformationRatio
+    | PersonalInformationCount,
     Field(discriminator="type"),
 ]
 
@@ -213,8 +239,11 @@ __all__ = [
     "Bounds",
     "BulletLineRatio",
     "BulletLines",
+    "CharacterVariety",
     "Characters",
     "CharactersPerKuten",
+    "ColumnValue",
+    "CommonWordRatio",
     "CompressionRatio",
     "DominantNgram",
     "DominantNgramRatio",
@@ -253,16 +282,23 @@ __all__ = [
     "MeanSentence",
     "MeanWord",
     "Measure",
+    "MenuRatio",
     "Mojibake",
     "MojibakeRatio",
+    "MostlyMenus",
     "NewlineWordRatio",
     "NoEarlyKana",
     "NounRatio",
     "OddCompression",
     "OddSentences",
+    "OddValue",
     "OddWords",
+    "OneWordEverywhere",
     "OtherLanguage",
     "OtherTopLevelDomain",
+    "PersonalInformation",
+    "PersonalInformationCount",
+    "PersonalInformationRatio",
     "ProseRatio",
     "Ratio",
     "RecurringNgramShare",
@@ -291,6 +327,7 @@ __all__ = [
     "TooLittleJapanese",
     "TooLittleKana",
     "TooLittleProse",
+    "TooLittleVariety",
     "TooLong",
     "TooManyListedWords",
     "TooManyNewlines",
@@ -298,6 +335,7 @@ __all__ = [
     "TooManySymbols",
     "TooManyWords",
     "TooMuchKatakana",
+    "TooMuchPersonalInformation",
     "TooShort",
     "TopLevelDomain",
     "TopNgramShare",

@@ -9,9 +9,9 @@ from pydantic import PositiveInt
 
 from bunbuku_corpus.filters.filter import Filter, Measure, Ratio, Values, ratio
 from bunbuku_corpus.items import Mask
+from bunbuku_corpus.menus import LINE_ENDS
 from bunbuku_corpus.texts import Pieces, Texts
 
-LINE_ENDS = tuple("。．！？.!?」』）)…♪")
 _ELLIPSES = "…‥・"
 BULLETS = tuple("・•●○■□◆◇★☆※►▶-*")
 

@@ -11,7 +11,7 @@ from bunbuku_corpus.stages.decontaminate import DecontaminateConfig, decontamina
 from bunbuku_corpus.stages.dedup import DedupConfig, dedup
 from bunbuku_corpus.stages.explain import ExplainConfig, explain
 from bunbuku_corpus.stages.extract import ExtractConfig, ExtractRun, extract
-from bunbuku_corpus.stages.gather import GatherConfig, gather
+from bunbuku_corpus.stages.gather import GatherConfig, GatherRun, gather
 from bunbuku_corpus.stages.label import LabelConfig, LabelRun, label
 from bunbuku_corpus.stages.learn import LearnConfig, learn
 from bunbuku_corpus.stages.map import MapConfig, draw_map
@@ -39,6 +39,7 @@ __all__ = [
     "ExtractConfig",
     "ExtractRun",
     "GatherConfig",
+    "GatherRun",
     "LabelConfig",
     "LabelRun",
     "LearnConfig",

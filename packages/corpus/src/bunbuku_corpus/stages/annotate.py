@@ -10,7 +10,7 @@ from bunbuku_corpus.annotations import Annotated, Annotator
 from bunbuku_corpus.engine import EngineRun
 from bunbuku_corpus.filters import AnyMeasure
 from bunbuku_corpus.passes import passed
-from bunbuku_corpus.policy import Policy, measures_of
+from bunbuku_corpus.policy import measures_of
 from bunbuku_corpus.preparation import Preparation
 from bunbuku_corpus.presets import PresetName, presets
 from bunbuku_corpus.reports import normalization_report, normalization_section
@@ -22,7 +22,7 @@ class AnnotateConfig(Preparation):
     """What is done to texts, and what of them is measured."""
 
     presets: tuple[PresetName, ...] = ("web",)
-    """Measure what the filters of these presets judge by, and those of `clean` without a preset."""
+    """Measure what the filters of these presets judge by, on texts that are edited as the first of them does."""
     measures: tuple[AnyMeasure, ...] = ()
     """Measure this as well."""
 
@@ -31,11 +31,11 @@ class AnnotateConfig(Preparation):
     def _with_presets(cls, data: Any) -> Any:
         """All measures by themselves, so that a recipe shows what was measured whatever a preset is later."""
         given = cast(Mapping[str, Any], data)
-        named = given.get("presets", ("web",))
-        filters = [one for name in named for one in presets().get(name, ())]
-        measures = measures_of([*filters, *Policy().filters])
+        named = [presets()[name] for name in given.get("presets", ("web",)) if name in presets()]
+        measures = measures_of(one for preset in named for one in preset.filters)
         measures |= {one.name: one for one in _MEASURES.validate_python(given.get("measures", ()))}
-        return {**given, "measures": tuple(measures[name] for name in sorted(measures))}
+        edits = named[0].edits if named else ()
+        return {"edits": edits, **given, "measures": tuple(measures[name] for name in sorted(measures))}
 
 
 class AnnotateRun(EngineRun):
@@ -45,7 +45,7 @@ class AnnotateRun(EngineRun):
 _ONE_WORKER = AnnotateRun()
 
 
-@stage("corpus.annotate", revision=2, resumable=True)
+@stage("corpus.annotate", revision=3, resumable=True)
 def annotate(
     draft: Draft, config: AnnotateConfig, corpus: Artifact[Corpus], *, run: AnnotateRun = _ONE_WORKER
 ) -> Corpus:
@@ -53,7 +53,8 @@ def annotate(
 
     Nothing is dropped. `decide` then applies a policy, and another policy tomorrow, without measuring again; `explain`
     shows what a policy would do. The column `annotations` is a struct with a field a measure, by default those that the
-    preset `web` judges by. For others:
+    preset `web` judges by. Texts are edited once, so `decide` with a preset whose edits are others keeps what `clean` would
+    with these. For others:
 
         presets = ["web", "swallow-v1"]
 

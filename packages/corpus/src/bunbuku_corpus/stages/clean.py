@@ -3,6 +3,8 @@
 from bunbuku_contracts import Artifact, Corpus, Draft, stage
 from pydantic import NonNegativeInt
 
+from bunbuku_corpus.annotations import check_beside
+from bunbuku_corpus.batches import open_shard
 from bunbuku_corpus.cleaning import Clean, Verdicts
 from bunbuku_corpus.engine import EngineRun
 from bunbuku_corpus.passes import passed
@@ -25,13 +27,14 @@ class CleanRun(EngineRun):
 _ONE_WORKER = CleanRun()
 
 
-@stage("corpus.clean", revision=2, resumable=True)
+@stage("corpus.clean", revision=3, resumable=True)
 def clean(draft: Draft, config: CleanConfig, corpus: Artifact[Corpus], *, run: CleanRun = _ONE_WORKER) -> Corpus:
     """Normalize every document and drop those that a filter rejects.
 
     Dropped documents are kept in the part `dropped`, each with its reason; `report.json` and the sections say how much
-    every filter removes alone and in sequence, and what normalization changed. `preset` takes a published set of filters:
-    `tanuki`, `fineweb2-ja` (or `fineweb2-ja-mecab`), `swallow-v1`, `llm-jp-v1`, or our own `web`. The filters, by what they drop:
+    every filter removes alone and in sequence, and what normalization changed. `preset` takes a published set of filters and
+    edits: `tanuki`, `fineweb2-ja` (or `fineweb2-ja-mecab`), `swallow-v1`, `llm-jp-v1`, or our own `web`, which a config that
+    names neither a preset nor filters has. The filters, by what they drop:
 
         too_short, too_long, too_few_japanese     number of characters, or of Japanese ones
         other_language, no_early_kana             another language; no kana at the beginning
@@ -51,6 +54,11 @@ def clean(draft: Draft, config: CleanConfig, corpus: Artifact[Corpus], *, run: C
                                                   advertising or boilerplate words
         suspect_url, listed_host, listed_site, other_top_level_domain
                                                   where a text was found
+        too_little_variety, one_word_everywhere, mostly_menus
+                                                  templates, word salad, search engines' pages; link lists
+        personal_information, too_much_personal_information
+                                                  mail addresses, telephone numbers, IP addresses
+        odd_value                                 a number in any column, such as `bits_per_byte`
 
     Each takes `languages`, to judge only documents of those. For example:
 
@@ -59,6 +67,9 @@ def clean(draft: Draft, config: CleanConfig, corpus: Artifact[Corpus], *, run: C
         min_ratio = 0.1
         languages = ["ja"]
     """
+    for file in corpus.files():
+        with open_shard(corpus.path(file)) as shard:
+            check_beside(shard.schema_arrow, config.filters, corpus.path(file))
     verdicts = Verdicts(config.filters, config.samples)
     passed(draft, corpus, Clean(config, config.filters, config.samples), verdicts, run)
     report = clean_report(verdicts)

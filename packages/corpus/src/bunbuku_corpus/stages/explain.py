@@ -7,7 +7,7 @@ from bunbuku_contracts import Artifact, BunbukuError, Corpus, Draft, Picture, Re
 from pydantic import NonNegativeInt, PositiveInt
 
 from bunbuku_corpus import page, pictures
-from bunbuku_corpus.annotations import COLUMN, check
+from bunbuku_corpus.annotations import COLUMN, check, columns_beside
 from bunbuku_corpus.arrow import compute
 from bunbuku_corpus.batches import open_shard, read_batches
 from bunbuku_corpus.document import count_documents
@@ -43,7 +43,7 @@ def explain(draft: Draft, config: ExplainConfig, corpus: Artifact[Corpus]) -> Re
         with open_shard(corpus.path(file)) as shard:
             check(shard.schema_arrow, (*config.filters, TooShort()), corpus.path(file))
     tally = PolicyTally(config.filters, config.samples)
-    columns = ("id", "language", COLUMN)
+    columns = ("id", "language", COLUMN, *columns_beside(config.filters))
     batches = read_batches(corpus, columns, needed=columns)
     for _ in draft.track(_counted(batches, tally), unit="documents", total=count_documents(corpus)):
         pass

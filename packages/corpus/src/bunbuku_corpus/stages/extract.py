@@ -17,7 +17,7 @@ from bunbuku_corpus.engine import EngineRun, open_engine
 from bunbuku_corpus.extraction import Extraction, Failure, Skipped, kind_of
 from bunbuku_corpus.extraction import extract as extracts
 from bunbuku_corpus.files import find_files
-from bunbuku_corpus.rows import Names
+from bunbuku_corpus.names import Names
 
 _PIECE_ROWS = 200
 _SCHEMA = schema(["failure"])
