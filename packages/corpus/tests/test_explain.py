@@ -37,7 +37,12 @@ FILTERS: list[dict[str, Any]] = [
     {"type": "repeated_ngrams", "n": 10},
     {"type": "odd_sentences"},
 ]
-MEASURES = [{"type": "mean_sentence"}]
+MEASURES = [
+    {"type": "characters"},
+    {"type": "language"},
+    {"type": "repeated_ngram_ratio", "n": 10},
+    {"type": "mean_sentence"},
+]
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ class MenuRatio(Measure):
 class TooLittleVariety(Filter):
     """Less than `min_ratio` different characters among `window` of kana and kanji: templates, word salad, stuffed words.
 
-    >>> TooLittleVariety(window=20).drops("激安時計激安財布激安時計財布激安時計激安財布"), TooLittleVariety().drops("短い。")
+    >>> TooLittleVariety(window=20).drops("激安時計" * 6), TooLittleVariety().drops("短い。")
     (True, False)
     """
 
