@@ -52,7 +52,8 @@ from bunbuku_corpus.filters import (
     TopWordNgramRatio,
     WordCount,
 )
-from bunbuku_corpus.filters.pieces import BULLETS, LINE_ENDS
+from bunbuku_corpus.filters.pieces import BULLETS
+from bunbuku_corpus.menus import LINE_ENDS
 from bunbuku_corpus.policy import measured
 from bunbuku_corpus.texts import LONGEST, Texts
 from hypothesis import given, settings
