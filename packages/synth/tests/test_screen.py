@@ -117,7 +117,7 @@ def _real(draw: random.Random) -> tuple[dict[str, list[str]], dict[str, list[str
     made = [
         "\n".join(turn.content for turn in item.messages)
         for family in families
-        for item in itertools.islice(family.write(None, seed=2, tally=Counter()), 250)  # pyright: ignore[reportArgumentType]
+        for item in itertools.islice(family.write(None, seed=2, tally=Counter()), 250)
     ]
     rows = [row for row in _rows("instructions_ja") if row["source"] != "jcommonsenseqa_train"]
     told = [f"{row['instruction']}\n{row['output']}" for row in rows]

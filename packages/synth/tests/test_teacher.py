@@ -17,7 +17,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from bunbuku_contracts import BunbukuError
-from bunbuku_inference import OpenAIEngine, RequestsFailed, TransformersEngine
+from bunbuku_contracts.errors import Unfinished
+from bunbuku_inference import Budget, OpenAIEngine, RequestsFailed, TransformersEngine
 from bunbuku_synth import GenerateConfig, GenerateRun, generate, read_items
 from bunbuku_synth.tasks import Arithmetic, QuestionAnswer, Rewrite
 from bunbuku_synth.tasks.teaching import TeacherSampling
@@ -120,8 +121,13 @@ def config(*tasks, teacher: str | None = "toy") -> GenerateConfig:
 BOTH = (Rewrite(count=20, **SHAPE), QuestionAnswer(count=20, **SHAPE))
 
 
+def rows(made, part: str | None = None) -> list[dict]:
+    """Rows of a part, through however many files."""
+    return [row for file in made.files(part) for row in pq.read_table(made.path(file)).to_pylist()]
+
+
 def dropped(made) -> list[dict]:
-    return [row for file in made.files("dropped") for row in pq.read_table(made.path(file)).to_pylist()]
+    return rows(made, "dropped")
 
 
 def test_replies_become_dialogues_or_are_dropped_with_their_reason(tmp_path: Path, english, server: Teacher):
@@ -226,6 +232,54 @@ def test_every_reply_of_a_real_model_is_accounted_for(tmp_path: Path, english, l
     assert rejected == len(dropped(made))
     assert metrics["teacher.completion_tokens"] > 0
     assert len({row["teacher"] for row in dropped(made)}) == 1
+
+
+def test_batches_and_shards_of_a_model_in_this_process_do_not_change_a_byte(tmp_path: Path, toy, llama: Path):
+    """S5, S8: each run asks anew, one by one or many at a time."""
+    config, contents = GenerateConfig(tasks=NONSENSE), set[str]()
+    for n, (batch, shards) in enumerate(((1, 1), (8, 3))):
+        sentences = [
+            toy.documents(0, 1)[0] | {"id": f"en:{at}", "text": text, "language": "en"}
+            for at, text in enumerate(SENTENCES)
+        ]
+        corpus = toy.corpus(f"corpus-{n}", sentences, shards=shards)
+        run = GenerateRun(engine=ONE_BY_ONE.engine.model_copy(update={"batch_size": batch}))
+        made = generate(tmp_path / str(n), config, corpus, teacher_file=llama, run=run)
+        assert made.manifest.metrics["teacher.requests"] == 24 and not made.manifest.metrics.get("teacher.cached")
+        contents.add(made.content)
+    assert len(contents) == 1
+
+
+def test_a_stopped_run_goes_on_in_other_batches(tmp_path: Path, english, llama: Path):
+    """S8: how many are asked at a time is circumstance; what was kept is found, and the content is the same."""
+    config = GenerateConfig(tasks=NONSENSE)
+    whole = generate(tmp_path / "whole", config, english, teacher_file=llama, run=ONE_BY_ONE)
+    stopped = ONE_BY_ONE.model_copy(update={"budget": Budget(max_requests=9)})
+    with pytest.raises(Unfinished, match="max_requests"):
+        generate(tmp_path / "out", config, english, teacher_file=llama, run=stopped)
+    wide = GenerateRun(engine=ONE_BY_ONE.engine.model_copy(update={"batch_size": 8}))
+    made = generate(tmp_path / "out", config, english, teacher_file=llama, run=wide)
+    assert made.manifest.metrics["teacher.cached"] >= 9
+    assert made.content == whole.content
+
+
+def test_a_stopped_run_goes_on_with_other_concurrency_and_other_shards(tmp_path: Path, english, server: Teacher):
+    """S8: replies kept in a store serve a run that writes more files; its rows are the same, one after another."""
+    whole = generate(tmp_path / "whole", config(*BOTH), english, run=GenerateRun(engine=server.engine))
+    server.asked.clear()
+    store = str(tmp_path / "store")
+    stopped = GenerateRun(engine=server.engine, store=store, budget=Budget(max_requests=15))
+    with pytest.raises(Unfinished, match="max_requests"):
+        generate(tmp_path / "out", config(*BOTH), english, run=stopped)
+    before = len(server.asked)
+    assert 15 <= before < 40
+    many = config(*BOTH).model_copy(update={"rows_per_shard": 7})
+    run = GenerateRun(engine=server.engine.model_copy(update={"concurrency": 7}), store=store)
+    made = generate(tmp_path / "out", many, english, run=run)
+    assert made.manifest.metrics["teacher.cached"] == before
+    assert len(server.asked) == len(set(server.asked)) == 40
+    assert len(made.files()) > len(whole.files()) == 1
+    assert rows(made) == rows(whole) and dropped(made) == dropped(whole)
 
 
 def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(tmp_path: Path, english, llama: Path):

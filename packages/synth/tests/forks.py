@@ -1,0 +1,46 @@
+"""Forks a run of `generate` for every line on its input, and tells each one's process id and how it ended.
+
+Imports are done once, and so is the reading of weights: a model of 135 million weights takes a minute to
+unpack, and what is to be killed is the run. Everything else is done by each fork: opening the engine and the stores, asking, publishing.
+"""
+
+import functools
+import json
+import os
+import sys
+from pathlib import Path
+
+from bunbuku_contracts import Corpus, load
+from bunbuku_synth import GenerateConfig, GenerateRun, generate
+
+
+def tell(what: object) -> None:
+    sys.stdout.write(f"{what}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    # Here, since the file itself is imported where there is no torch.
+    import torch
+    from bunbuku_inference import hf
+
+    job = json.loads(Path(sys.argv[1]).read_text())
+    weights = Path(job["weights"])
+    config, run = GenerateConfig.model_validate(job["config"]), GenerateRun.model_validate(job["run"])
+    corpus = load(Path(job["corpus"]), Corpus)
+    torch.set_num_threads(1)  # a fork has one thread
+    read = functools.cache(hf._open)
+    hf._open = read
+    read(weights, torch.float32)
+    tell("ready")
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            generate(Path(line.strip()), config, corpus, teacher_file=weights, run=run)
+            os._exit(0)
+        tell(child)
+        tell(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+if __name__ == "__main__":
+    main()
