@@ -55,8 +55,6 @@ SIGNS = (
     ("Skywork-MoE, fig. 5: experts of copies stay more alike than those from scratch", "similarity", "scratch", "copy"),
 )
 """What is published, the figure, and the arm of which it is expected to be the smaller one, before the other."""
-LOGITS_TOLERANCE = 1e-4
-"""Of an export. Logits of a trained mixture reach 20 and more, and the two programs add its experts in other orders."""
 LAST_STEPS = 20
 """So many steps are the end of a training."""
 
@@ -95,10 +93,7 @@ class Study(NamedTuple):
         where = ["--tokens", self.tokens, "--tokenizer", self.tokenizer]
         self.run("bunbuku-pretrain", "train", config, "--run", run, *where, *begin, "--out", made)
         exported = self.out / "exported" / name
-        check = self._write("export.toml", {"logits_tolerance": LOGITS_TOLERANCE})
-        self.run(
-            "bunbuku-pretrain", "export", check, "--checkpoint", made, "--tokenizer", self.tokenizer, "--out", exported
-        )
+        self.run("bunbuku-pretrain", "export", "--checkpoint", made, "--tokenizer", self.tokenizer, "--out", exported)
         return exported
 
     def upcycle(self, name: str, seed: int, parent: Path, arm: Mapping[str, Any], strategy: Mapping[str, Any]) -> Path:

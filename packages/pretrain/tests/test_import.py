@@ -1,6 +1,7 @@
 """Models of Hugging Face into Megatron's format, and back to the same bytes."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from bunbuku_contracts import Artifact, ArtifactError, Checkpoint, ConfigError, Tokenizer
-from bunbuku_pretrain import ExportConfig, ImportConfig, export, import_
+from bunbuku_pretrain import ExportConfig, ImportConfig, export, import_, logits
 from bunbuku_pretrain.foreign import read_architecture
 from bunbuku_pretrain.hugging_face import write_weights
 from bunbuku_pretrain.layout import names
@@ -78,10 +79,19 @@ def test_the_logits_of_both_are_compared_inside_both_stages(
     again = import_(tmp_path / "again", ImportConfig(), tokenizer, out)
     assert 0 < again.manifest.metrics["logits.largest_difference"] < 1e-5
     with pytest.raises(
-        ArtifactError, match=r"logits and transformers' differ by .*e-0., `logits_tolerance` is 1.00e-12"
+        ArtifactError, match=r"logits and transformers' differ by .*e-0., .* `logits_tolerance` is 1.00e-12"
     ):
         import_(tmp_path / "refused", ImportConfig(logits_tolerance=1e-12), tokenizer, out)
     assert not (tmp_path / "refused").exists()
+
+
+def test_what_is_too_far_apart_grows_with_the_logits() -> None:
+    noted: Any = SimpleNamespace(metrics={})  # as much of a draft as is used
+    logits.check(noted, logits.Difference(absolute=1.1e-5, largest=12.0), 1e-5)
+    assert noted.metrics == {"logits.largest_difference": 1.1e-5, "logits.largest": 12.0}
+    for found in (logits.Difference(1.1e-5, 0.4), logits.Difference(1.3e-4, 12.0), logits.Difference(math.nan, 1.0)):
+        with pytest.raises(ArtifactError, match="the largest is"):
+            logits.check(noted, found, 1e-5)
 
 
 @pytest.mark.parametrize(

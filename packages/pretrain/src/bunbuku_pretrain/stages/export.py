@@ -10,7 +10,8 @@ class ExportConfig(Config):
     shard_bytes: PositiveInt = 5_000_000_000
     """Largest weight file; a model that needs more is written as several."""
     logits_tolerance: PositiveFloat | None = 1e-5
-    """Largest difference between Megatron's logits and transformers' on a batch of ids, both in fp32; null looks at none."""
+    """Largest difference between Megatron's logits and transformers' on a batch of ids, both in fp32, of logits above 1 over
+    the largest; null looks at none."""
 
 
 @stage("pretrain.export", revision=2)

@@ -45,7 +45,8 @@ class ImportConfig(Config):
     chat: bool = False
     """Whether it was taught the tokenizer's chat template."""
     logits_tolerance: PositiveFloat | None = 1e-5
-    """Largest difference between Megatron's logits and transformers' on a batch of ids, both in fp32; null looks at none."""
+    """Largest difference between Megatron's logits and transformers' on a batch of ids, both in fp32, of logits above 1 over
+    the largest; null looks at none."""
 
 
 @stage("pretrain.import", revision=1)
