@@ -6,7 +6,7 @@ its nine counts, since what repeats is never more for longer sequences than for 
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -36,7 +36,9 @@ def repeats_phrases(text: str) -> bool:
     if _come_again(text.split("\n"), text) or _come_again(sentences, text):
         return True
     run = _Run(text.replace("\n", ""))
-    return _one_is_frequent(run) or _many_were_there(run)
+    return _too_many(run.most_frequent, MOST_FREQUENT, run.length) or _too_many(
+        run.there_before, SAID_BEFORE, run.length
+    )
 
 
 def _come_again(items: Sequence[str], text: str) -> bool:
@@ -79,33 +81,18 @@ class _Run:
         return self.length - size + 1 - (len(self._starts(size)) - 1)
 
 
-def _one_is_frequent(run: _Run) -> bool:
-    for size, most in MOST_FREQUENT.items():
-        total = run.length - size + 1
-        if total < 1:
+def _too_many(count: Callable[[int], int], shares: Mapping[int, float], length: int) -> bool:
+    """Whether a count, by the sequences of a size, is above that size's share.
+
+    For no size is it more than for a smaller one: the most frequent longer sequence begins with a shorter one that is as
+    frequent, and one that was there before begins with one that was. So a count that is low enough for all sizes decides.
+    """
+    for size, most in shares.items():
+        if length < size:
             return False
-        times = run.most_frequent(size)
-        if times / total > most:
+        found = count(size)
+        if found / (length - size + 1) > most:
             return True
-        # None that is longer comes more often.
-        if _all_below(times, MOST_FREQUENT, longer_than=size, length=run.length):
+        if all(found / (length - n + 1) <= share for n, share in shares.items() if size < n <= length):
             return False
     return False
-
-
-def _many_were_there(run: _Run) -> bool:
-    for size, most in SAID_BEFORE.items():
-        total = run.length - size + 1
-        if total < 1:
-            return False
-        again = run.there_before(size)
-        if again / total > most:
-            return True
-        # A longer one that was there before begins with a shorter one that was.
-        if _all_below(again, SAID_BEFORE, longer_than=size, length=run.length):
-            return False
-    return False
-
-
-def _all_below(count: int, shares: Mapping[int, float], *, longer_than: int, length: int) -> bool:
-    return all(count / (length - n + 1) <= share for n, share in shares.items() if longer_than < n <= length)
