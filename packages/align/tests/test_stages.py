@@ -210,18 +210,18 @@ def test_micro_batches_of_any_size_train_alike(make, dialogues, tmp_path: Path) 
             assert [y for _, y in ours.points] == pytest.approx([y for _, y in whole.points], abs=2e-4)
 
 
+@pytest.mark.parametrize("what", ["sft", "dpo"])
 @KINDS
-def test_the_same_request_makes_the_same_bytes(kind, make, dialogues, preferences, tmp_path: Path) -> None:
+def test_the_same_request_makes_the_same_bytes(kind, what, make, dialogues, preferences, tmp_path: Path) -> None:
     base = make.model(kind)
-    few = {"max_steps": 5, "adapter": Lora(rank=2, dropout=0.1)}
-    requests: list[tuple[Any, Any, Any]] = [(sft, SFT, dialogues), (dpo, DPO, preferences)]
-    for stage, config, data in requests:
-        config = config.model_copy(update=few)
-        one = stage(tmp_path / f"{stage.name}-one", config, base, data, run=HERE)
-        other = stage(tmp_path / "elsewhere" / f"{stage.name}-other", config, base, data, run=HERE)
-        assert one.content == other.content
-        another = stage(tmp_path / f"{stage.name}-seed", config.model_copy(update={"seed": 1}), base, data, run=HERE)
-        assert one.content != another.content
+    requests: dict[str, Any] = {"sft": (sft, SFT, dialogues), "dpo": (dpo, DPO, preferences)}
+    stage, asked, data = requests[what]
+    config = asked.model_copy(update={"max_steps": 5, "adapter": Lora(rank=2, dropout=0.1)})
+    one = stage(tmp_path / "one", config, base, data, run=HERE)
+    other = stage(tmp_path / "elsewhere" / "other", config, base, data, run=HERE)
+    assert one.content == other.content
+    another = stage(tmp_path / "seed", config.model_copy(update={"seed": 1}), base, data, run=HERE)
+    assert one.content != another.content
 
 
 def test_what_is_published_is_an_adapter_its_curves_and_a_log(make, dialogues, tmp_path: Path) -> None:
@@ -242,8 +242,9 @@ def test_what_is_published_is_an_adapter_its_curves_and_a_log(make, dialogues, t
     assert [len(row) for row in samples.tables[0].rows] == [6] * SFT.samples
     page = (tuned.dir / "log" / "report.html").read_text(encoding="utf-8")
     assert "held-out loss" in page and "<script" not in page
-    assert [step for step, _ in curves["held-out loss"]] == [0, 6, 12, 18, 24]
-    assert [step for step, _ in curves["training loss"]] == list(range(1, 25))
+    assert tuned.manifest.metrics["rows.train"] == 98
+    assert [step for step, _ in curves["held-out loss"]] == [0, 6, 12, 19, 25]
+    assert [step for step, _ in curves["training loss"]] == list(range(1, 26))
 
 
 def test_nothing_is_asked_of_the_network_and_nothing_is_left_elsewhere(
@@ -369,7 +370,7 @@ def test_a_model_that_nothing_here_knows_is_refused_in_a_sentence(make, dialogue
 
 def test_a_loss_that_is_no_number_stops_the_run_and_publishes_nothing(make, dialogues, tmp_path: Path) -> None:
     config = SFT.model_copy(update={"learning_rate": 1e30, "warmup_share": 0.0})
-    with pytest.raises(BunbukuError, match=r"training diverged: the loss is \w+ at step \d+ of 24"):
+    with pytest.raises(BunbukuError, match=r"training diverged: the loss is \w+ at step \d+ of 25"):
         sft(tmp_path / "out", config, make.model(), dialogues, run=HERE)
     assert not (tmp_path / "out").exists()
 
