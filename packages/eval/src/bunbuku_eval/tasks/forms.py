@@ -245,7 +245,7 @@ class Graded(Task):
 def unwrapped(text: str) -> str:
     r"""The text without an announcement before it, quotation marks around it, or what follows its first paragraph.
 
-    >>> unwrapped("訳文は以下の通りです。\\n\\n「猫がいる。」\\n\\n補足：…"), unwrapped("I have a cat.")
+    >>> unwrapped("訳文は以下の通りです。\n\n「猫がいる。」\n\n補足：…"), unwrapped("I have a cat.")
     ('猫がいる。', 'I have a cat.')
     """
     parts = [part.strip() for part in text.strip().split("\n") if part.strip()]

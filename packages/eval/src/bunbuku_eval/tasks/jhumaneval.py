@@ -89,7 +89,7 @@ def passes(program: str, test: str, function: str) -> bool:
 def pass_at_k(samples: int, right: int, k: int) -> float:
     """The chance that of `k` samples drawn from these one is right, without bias (Chen et al. 2021).
 
-    >>> pass_at_k(10, 3, 1), round(pass_at_k(10, 3, 5), 4), pass_at_k(4, 0, 2), pass_at_k(4, 3, 2)
+    >>> round(pass_at_k(10, 3, 1), 4), round(pass_at_k(10, 3, 5), 4), pass_at_k(4, 0, 2), pass_at_k(4, 3, 2)
     (0.3, 0.9167, 0.0, 1.0)
     """
     if not 1 <= k <= samples or not 0 <= right <= samples:
