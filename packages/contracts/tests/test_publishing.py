@@ -1,9 +1,12 @@
 """Killed at any point of publishing, a stage leaves no artifact or a whole one; of two publishers one wins."""
 
+import math
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,8 +34,8 @@ def make(draft: Draft, config: C) -> Corpus:
 """
 
 # Every system call that publishing makes passes through one of these names: the process dies just before the n-th.
+# Each process is forked from one that has imported everything, since an import takes longer than all that is tested.
 DYING = """
-left = int(sys.argv[2])
 def dies(function):
     def wrapped(*args, **kwargs):
         global left
@@ -41,15 +44,43 @@ def dies(function):
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*args, **kwargs)
     return wrapped
-for owner, names in ((os, ["fsync", "open", "close", "rename", "mkdir", "unlink", "rmdir", "scandir"]), (Path, ["open"])):
-    for name in names:
-        setattr(owner, name, dies(getattr(owner, name)))
+
+def act(out):
+    for owner, names in (
+        (os, ["fsync", "open", "close", "rename", "mkdir", "unlink", "rmdir", "scandir"]), (Path, ["open"])
+    ):
+        for name in names:
+            setattr(owner, name, dies(getattr(owner, name)))
+    make(Path(out), C())
+
+for line in sys.stdin:
+    calls, out = line.rstrip().split(" ", 1)
+    left = float(calls)
+    if (child := os.fork()) == 0:
+        status = 1
+        try:
+            act(out)
+            status = 0
+        finally:
+            os._exit(status)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-CALL = "\nmake(Path(sys.argv[1]), C())\n"
 
 
-def run(script: str, *arguments: object) -> int:
-    return subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True).returncode
+@contextmanager
+def dying(script: str) -> Generator[Callable[[Path, float], int]]:
+    """A function that makes `out` in a process of its own, which dies before that many calls, and says how it ended."""
+    command = [sys.executable, "-c", script + DYING]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdin is not None and parent.stdout is not None
+        ask, answers = parent.stdin, parent.stdout
+
+        def run(out: Path, calls: float) -> int:
+            print(calls, out, file=ask, flush=True)
+            return int(answers.readline())
+
+        yield run
+        ask.close()
 
 
 def state(out: Path) -> str:
@@ -66,19 +97,19 @@ def state(out: Path) -> str:
 
 @pytest.mark.parametrize("resumable", [False, True])
 def test_killed_before_any_call_it_leaves_nothing_or_a_whole_artifact(tmp_path: Path, resumable: bool):
-    make = STAGE.format(resumable=resumable)
     states: list[str] = []
-    for point in range(0, 200, 3 if resumable else 2):
-        out = tmp_path / str(point) / "out"
-        out.parent.mkdir()
-        status = run(make + DYING + CALL, out, point)
-        states.append(state(out))
-        if status == 0:
-            break
-        assert status == -signal.SIGKILL
-        assert run(make + CALL, out) == 0
-        assert state(out) == "whole"
-        assert load(out, Corpus).content == load(tmp_path / "0" / "out", Corpus).content
+    with dying(STAGE.format(resumable=resumable)) as run:
+        for calls in range(200):
+            out = tmp_path / str(calls) / "out"
+            out.parent.mkdir()
+            status = run(out, calls)
+            states.append(state(out))
+            if status == 0:
+                break
+            assert status == -signal.SIGKILL
+            assert run(out, math.inf) == 0
+            assert state(out) == "whole"
+            assert load(out, Corpus).content == load(tmp_path / "0" / "out", Corpus).content
     assert states[0] == "nothing"
     assert states[-1] == "whole"
     assert states == sorted(states)  # once published, always published
@@ -114,6 +145,8 @@ def test_of_two_publishers_one_wins_whole(tmp_path: Path):
 def test_orphans_of_a_killed_publisher_keep_the_next_run_out(tmp_path: Path):
     script = """
 import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from bunbuku_contracts import Config, Corpus, Draft, stage
 

@@ -29,19 +29,24 @@ def circumstances(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    # Left to itself, vLLM binds a thread to every core; each step then waits for cores that others may be using.
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 
 
 def served(folder: Path) -> list[Any]:
     """Greedy continuations by vLLM, with the log-probability of each token."""
     from vllm import LLM, SamplingParams  # pyright: ignore[reportMissingImports]  # only in vLLM's own environment
+    from vllm.distributed import cleanup_dist_env_and_memory  # pyright: ignore[reportMissingImports]
 
     settings = {"dtype": "float32", "max_model_len": 64, "enforce_eager": True, "disable_log_stats": True}
-    engine = LLM(model=str(folder), skip_tokenizer_init=True, **settings)
-    greedy = SamplingParams(temperature=0, max_tokens=TOKENS, logprobs=0, detokenize=False, ignore_eos=True)
-    return [
-        out.outputs[0]
-        for out in engine.generate([{"prompt_token_ids": ids} for ids in PROMPTS], greedy, use_tqdm=False)
-    ]
+    try:
+        engine = LLM(model=str(folder), skip_tokenizer_init=True, **settings)
+        greedy = SamplingParams(temperature=0, max_tokens=TOKENS, logprobs=0, detokenize=False, ignore_eos=True)
+        prompts = [{"prompt_token_ids": ids} for ids in PROMPTS]
+        return [output.outputs[0] for output in engine.generate(prompts, greedy, use_tqdm=False)]
+    finally:
+        # An engine that fails leaves half of its process groups behind, and the next one fails on those.
+        cleanup_dist_env_and_memory()
 
 
 def logprobs(model: Any, prompt: list[int], tokens: list[int]) -> np.ndarray:
