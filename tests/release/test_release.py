@@ -1,6 +1,7 @@
 """A package is released on its own: its version by its CHANGELOG, its wheel installable and working alone."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -22,10 +23,14 @@ def run(*command: object, cwd: Path = ROOT) -> str:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The workspace as it is now, in a git repository of its own."""
+    """The workspace as it is now, in a git repository of its own; nothing of the corpus package is unreleased."""
     copy = tmp_path_factory.mktemp("checkout") / "bunbuku"
     ignore = shutil.ignore_patterns(".git", ".venv*", "out", "__pycache__", ".hypothesis", ".*_cache", "dist")
     shutil.copytree(ROOT, copy, ignore=ignore)
+    changelog = copy / "packages" / "corpus" / "CHANGELOG.md"
+    text = changelog.read_text(encoding="utf-8")
+    released = re.sub(r"(?<=## \[Unreleased\]\n).*?(?=^## \[)", "\n", text, count=1, flags=re.MULTILINE | re.DOTALL)
+    changelog.write_text(released, encoding="utf-8")
     run("git", "init", "-q", cwd=copy)
     run("git", "add", ".", cwd=copy)
     run("git", *IDENTITY, "commit", "-qm", "all", cwd=copy)
