@@ -307,23 +307,61 @@ def items(place, corpus) -> Artifact[Dialogues]:
     return ask(place("items"), Nothing(), corpus)
 
 
-@pytest.fixture
-def talk():
-    """A model that answers by a function of prompt and seed, behind a server of its own: the run settings to ask it."""
+def sibling(name: str):
+    """A module beside this one; tests are no package."""
     from importlib.util import module_from_spec, spec_from_file_location
 
-    from bunbuku_eval import EvalRun
-    from bunbuku_inference import OpenAIEngine
-
-    spec = spec_from_file_location("server", Path(__file__).with_name("server.py"))
+    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def arenas():
+    """The module that starts arenas."""
+    return sibling("arena_server")
+
+
+@pytest.fixture
+def open_arena(arenas, place, tmp_path):
+    """Opens an arena of stored answers, with a config of one's own."""
+    opened = []
+
+    def start(**config: object):
+        served = arenas.Served(tmp_path, arenas.stored(place("answers"), arenas.Nothing()), **config)
+        opened.append(served)
+        served.start()
+        return served
+
+    yield start
+    for served in opened:
+        served.stop()
+
+
+@pytest.fixture(scope="module")
+def arena(arenas, place, tmp_path_factory):
+    """An arena of stored answers for all tests of a file that leave it running."""
+    served = arenas.Served(tmp_path_factory.mktemp("arena"), arenas.stored(place("answers"), arenas.Nothing()))
+    served.start()
+    yield served
+    served.stop()
+
+
+@pytest.fixture(scope="module")
+def talk():
+    """A model that answers by a function of prompt and seed, behind a server of its own: the run settings to ask it."""
+    from bunbuku_eval import EvalRun
+    from bunbuku_inference import OpenAIEngine
+
+    module = sibling("server")
     servers = []
 
-    def start(says, **settings) -> EvalRun:
+    def start(says, *, pause_seconds: float = 0.0, **settings) -> EvalRun:
         server = module.Talker(says)
+        server.pause_seconds = pause_seconds
         servers.append(server)
         chosen = {"attempts": 1, "first_wait_seconds": 0.0} | settings
         return EvalRun(engine=OpenAIEngine(base_url=server.url, served_model="talker", **chosen))

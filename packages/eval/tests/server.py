@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -19,6 +20,8 @@ class Talker(ThreadingHTTPServer):
         self.says = says
         """From prompt and seed to the answer, or the status of a failure."""
         self.asked: list[str] = []
+        self.pause_seconds = 0.0
+        """Between two pieces of a streamed answer."""
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     @property
@@ -46,6 +49,9 @@ class Handler(BaseHTTPRequestHandler):
         if isinstance(said, int):
             self.reply(said, {"error": {"message": "out of order"}})
             return
+        if body.get("stream"):
+            self.tell(said, chat=chat, prompt=len(prompt))
+            return
         choice = {"message": {"role": "assistant", "content": said}} if chat else {"text": said}
         usage = {"prompt_tokens": len(prompt), "completion_tokens": len(said), "total_tokens": len(prompt) + len(said)}
         choices = [{"index": 0, "finish_reason": "stop", **choice}]
@@ -58,3 +64,33 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+    def tell(self, said: str, *, chat: bool, prompt: int) -> None:
+        """The answer in pieces, as servers stream it."""
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+        pieces = [said[at : at + 4] for at in range(0, len(said), 4)]
+        for piece in pieces:
+            self.event(
+                {"index": 0, "finish_reason": None, **({"delta": {"content": piece}} if chat else {"text": piece})}
+            )
+            time.sleep(self.server.pause_seconds)
+        self.event({"index": 0, "finish_reason": "stop", **({"delta": {}} if chat else {"text": ""})})
+        usage = {"prompt_tokens": prompt, "completion_tokens": len(said), "total_tokens": prompt + len(said)}
+        self.event(None, usage=usage)
+        self.wfile.write(b"data: [DONE]\n\n")
+        self.close_connection = True
+
+    def event(self, choice: object, **more: object) -> None:
+        body = {
+            "id": "x",
+            "object": "x",
+            "created": 0,
+            "model": "talker",
+            "choices": [choice] if choice else [],
+            **more,
+        }
+        self.wfile.write(f"data: {json.dumps(body)}\n\n".encode())
+        self.wfile.flush()

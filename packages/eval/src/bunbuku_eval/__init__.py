@@ -21,6 +21,7 @@ from bunbuku_eval.stages.compare import CompareConfig, compare
 from bunbuku_eval.stages.exposure import ExposureConfig, exposure
 from bunbuku_eval.stages.generate import GenerateConfig, generate
 from bunbuku_eval.stages.judge import judge
+from bunbuku_eval.stages.leaderboard import LeaderboardConfig, leaderboard
 from bunbuku_eval.stages.perplexity import PerplexityConfig, perplexity
 from bunbuku_eval.stages.rate import RateConfig, rate_votes
 from bunbuku_eval.stages.report import ReportConfig, report
@@ -43,6 +44,7 @@ __all__ = [
     "Interval",
     "JudgeConfig",
     "KneserNeyBigram",
+    "LeaderboardConfig",
     "PerplexityConfig",
     "Phrasing",
     "Prompt",
@@ -66,6 +68,7 @@ __all__ = [
     "exposure",
     "generate",
     "judge",
+    "leaderboard",
     "mark",
     "one_sided",
     "perplexity",

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz import fuzz, utils
-from scipy.stats import rankdata
 
 UNREADABLE = -2.0
 """What llm-jp-eval puts in the place of a prediction that is no number, before it correlates."""
@@ -123,6 +122,8 @@ def spearman(predicted: Sequence[float], gold: Sequence[float]) -> float:
     >>> round(spearman([1.0, 2.0, 9.0], [3.0, 5.0, 4.0]), 3)
     0.5
     """
+    from scipy.stats import rankdata  # slow to import
+
     return pearson(rankdata(predicted).tolist(), rankdata(gold).tolist()) if len(predicted) > 1 else math.nan
 
 

@@ -104,7 +104,7 @@ class Page:
     seconds: float
 
     def html(self) -> str:
-        return _environment().get_template("page.html.j2").render(page=self)
+        return environment().get_template("page.html.j2").render(page=self)
 
 
 def gather(
@@ -244,7 +244,8 @@ def _made(entry: Entry, ancestry: Ancestry, places: Mapping[str, str]) -> Made:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates, and how values are written in them."""
     environment = Environment(
         loader=PackageLoader("bunbuku_eval"),
         autoescape=True,

@@ -16,10 +16,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 from bunbuku_contracts import BunbukuError
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
-from scipy.special import expit
-from scipy.stats import t as student
 
 from bunbuku_eval.votes import STYLES, Votes
 
@@ -134,7 +130,7 @@ def bradley_terry(wins: Array, *, start: Array | None = None) -> Array:
     diagonal = np.arange(size)
     strengths = np.zeros(wins.shape[:-1]) if start is None else np.broadcast_to(start, wins.shape[:-1]).copy()
     for _ in range(MAX_ROUNDS):
-        chance = expit(strengths[..., :, None] - strengths[..., None, :])
+        chance = _logistic(strengths[..., :, None] - strengths[..., None, :])
         expected = played * chance
         gradient = won - expected.sum(axis=-1) - RIDGE * strengths
         weight = expected * (1 - chance)
@@ -179,7 +175,7 @@ def _wins(counts: Array, cells: NDArray[np.int64], size: int) -> Array:
 def _sandwich(votes: Votes, strengths: Array) -> Array:
     """Variances of the strengths that hold even where the model does not (Huber 1967; White 1982), by voter if known."""
     size = len(strengths)
-    chance = expit(strengths[votes.a] - strengths[votes.b])
+    chance = _logistic(strengths[votes.a] - strengths[votes.b])
     weight = np.bincount(votes.a * size + votes.b, chance * (1 - chance), size * size).reshape(size, size)
     weight = weight + weight.T
     inverse = np.linalg.inv(np.diag(weight.sum(axis=1) + RIDGE) - weight + 1.0 / size)
@@ -264,7 +260,7 @@ def _newton(
         if davidson:
             scores, curvature = _davidson(design, outcome, weights, margin, float(values[-1]))
         else:
-            chance = expit(margin)
+            chance = _logistic(margin)
             scores = (outcome - chance)[:, None] * design
             curvature = (design * (weights * chance * (1 - chance))[:, None]).T @ design
         step = np.linalg.solve(curvature + fixed, weights @ scores - RIDGE * values)
@@ -302,6 +298,9 @@ def _middle(draws: Array) -> tuple[Array, Array]:
 
 def _bounded(votes: Votes) -> NDArray[np.bool_]:
     """Which models are in the largest group whose members all beat each other, if by way of others (Ford 1957)."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
     size = len(votes.models)
     left, right = votes.a * size + votes.b, votes.b * size + votes.a
     beaten = np.bincount(left, votes.outcome, size * size) + np.bincount(right, 1 - votes.outcome, size * size)
@@ -319,6 +318,8 @@ def _small(votes: Votes) -> float:
 
 def _quantile(votes: Votes) -> float:
     """97.5 % of Student's distribution: by voters if they are known, else by votes."""
+    from scipy.stats import t as student
+
     groups = len(np.unique(votes.voter)) if votes.voter is not None else len(votes)
     return float(student.ppf(0.975, max(groups - 1, 1)))
 
@@ -326,3 +327,10 @@ def _quantile(votes: Votes) -> float:
 def ranks(ratings: Ratings) -> Sequence[int]:
     """For each row the best place its interval leaves it: one more than the models that are surely better."""
     return [1 + sum(other.sandwich[0] > row.sandwich[1] for other in ratings.rows) for row in ratings.rows]
+
+
+def _logistic(margin: Array) -> Array:
+    """The chance that goes with a difference of strengths. SciPy is slow to import, so only what rates waits for it."""
+    from scipy.special import expit
+
+    return expit(margin)

@@ -1,4 +1,4 @@
-"""Rows of a file somebody else made: JSON Lines, JSON, CSV, TSV, Parquet or XML, plain or compressed (.gz, .bz2, .zst).
+"""Rows of a file somebody else made: JSON Lines, JSON, CSV, TSV, Parquet, XML, Excel, plain or compressed (.gz, .bz2, .zst).
 
 What cannot be read is one sentence with the file, the line and the remedy.
 """
@@ -52,6 +52,13 @@ def read_rows(path: Path, *, columns: tuple[str, ...] = ()) -> Iterator[dict[str
         except pa.ArrowInvalid as error:
             raise BunbukuError(f"{path} is no Parquet file: {error}") from error
         return
+    if kind == ".xlsx":
+        if not path.is_file():
+            raise BunbukuError(f"{path} is not there", hint="name the folder that holds it, or another `file`")
+        from bunbuku_eval.xlsx import read_sheet  # half a second, and seldom wanted
+
+        yield from read_sheet(path)
+        return
     readers: dict[str, Callable[[str, Path], Iterator[dict[str, Any]]]] = {
         ".jsonl": _json_lines,
         ".json": _json,
@@ -61,7 +68,8 @@ def read_rows(path: Path, *, columns: tuple[str, ...] = ()) -> Iterator[dict[str
     }
     if kind not in readers:
         raise BunbukuError(
-            f"{path} ends in {kind!r}, which is none of {', '.join(readers)} and .parquet", hint="rename or convert it"
+            f"{path} ends in {kind!r}, which is none of {', '.join(readers)}, .parquet and .xlsx",
+            hint="rename or convert it",
         )
     yield from readers[kind](read_text(path), path)
 

@@ -6,7 +6,7 @@ are there. `winner` is `a`, `b`, `tie` or `both_bad`, or as FastChat and its are
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from bunbuku_contracts import BunbukuError
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from bunbuku_eval.reading import read_rows
 
@@ -24,7 +23,7 @@ type Winner = Literal["a", "b", "tie", "both_bad"]
 type Style = Literal["length", "headers", "lists", "bold"]
 
 OUTCOMES: Mapping[Winner, float] = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
-_SPELT: Mapping[str, Winner] = {
+SPELT: Mapping[str, Winner] = {
     **{name: name for name in OUTCOMES},
     **{"model_a": "a", "model_b": "b", "left": "a", "right": "b", "A": "a", "B": "b"},
     **{"tie (bothbad)": "both_bad", "bothbad": "both_bad", "draw": "tie", "引き分け": "tie", "両方悪い": "both_bad"},
@@ -119,6 +118,8 @@ def one_sided(votes: Votes, *, level: float = 0.01) -> list[OneSided]:
     """
     if votes.voter is None:
         return []
+    from scipy.stats import binomtest  # slow to import
+
     left = np.bincount(votes.voter[votes.outcome == 1], minlength=len(votes.voters))
     right = np.bincount(votes.voter[votes.outcome == 0], minlength=len(votes.voters))
     found: list[OneSided] = []
@@ -139,6 +140,16 @@ def without(votes: Votes, voters: Iterable[str]) -> Votes:
     return votes.where(keep[votes.voter])
 
 
+def seen(votes: Votes) -> Votes:
+    """The votes with only the models that have some."""
+    there = np.unique(np.concatenate([votes.a, votes.b]))
+    if len(there) == len(votes.models):
+        return votes
+    places = np.zeros(len(votes.models), dtype=np.int64)
+    places[there] = np.arange(len(there))
+    return replace(votes, models=tuple(votes.models[at] for at in there), a=places[votes.a], b=places[votes.b])
+
+
 def read_votes(path: Path) -> Votes:
     """The votes of a file.
 
@@ -150,6 +161,15 @@ def read_votes(path: Path) -> Votes:
     else:
         rows = list(read_rows(path))
         table = pa.Table.from_pylist(rows) if rows else pa.table({})
+    return votes_of(table, path)
+
+
+def votes_of(table: pa.Table, path: Path | str) -> Votes:
+    """The votes of a table that came from `path`.
+
+    Raises:
+        BunbukuError: A column is missing, a winner is none, or a model is set against itself.
+    """
     if not table.num_rows:
         raise BunbukuError(f"{path} has no votes")
     for name in ("model_a", "model_b", "winner"):
@@ -184,13 +204,13 @@ def _style(table: pa.Table) -> NDArray[np.float64]:
     return (left - right) / (left + right + 1)
 
 
-def _outcomes(column: Any, path: Path) -> NDArray[np.float64]:
+def _outcomes(column: Any, path: Path | str) -> NDArray[np.float64]:
     names, codes = _codes(column)
     for at, name in enumerate(names):
-        if name not in _SPELT:
+        if name not in SPELT:
             row = int(np.flatnonzero(codes == at)[0]) + 1
             raise BunbukuError(f"row {row} of {path} has the winner {name!r}", hint="a, b, tie or both_bad")
-    return np.array([OUTCOMES[_SPELT[name]] for name in names])[codes]
+    return np.array([OUTCOMES[SPELT[name]] for name in names])[codes]
 
 
 def _column(table: pa.Table, name: str) -> tuple[tuple[str, ...], NDArray[np.int64] | None]:

@@ -4,6 +4,9 @@ import threading
 import time
 from collections.abc import Callable
 
+MOST = 10_000
+"""Buckets kept at once; full ones are forgotten first, since a new one is full as well."""
+
 
 class Limit:
     """A bucket a voter: `burst` requests at once, refilled at `per_second`."""
@@ -22,7 +25,12 @@ class Limit:
         """
         with self._lock:
             now = self._clock()
-            left, since = self._left.get(voter, (float(self._burst), now))
-            left = min(float(self._burst), left + (now - since) * self._per_second)
+            if len(self._left) >= MOST and voter not in self._left:
+                self._left = {name: one for name, one in self._left.items() if self._filled(one, now) < self._burst}
+            left = self._filled(self._left.get(voter, (float(self._burst), now)), now)
             self._left[voter] = (left - 1 if left >= 1 else left, now)
             return left >= 1
+
+    def _filled(self, bucket: tuple[float, float], now: float) -> float:
+        left, since = bucket
+        return min(float(self._burst), left + (now - since) * self._per_second)

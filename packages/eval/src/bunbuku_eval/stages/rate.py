@@ -8,7 +8,7 @@ from bunbuku_contracts import BunbukuError, Config, Draft, Report, Section, Tabl
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from bunbuku_eval.ratings import Ratings, elo, ranks, rate
-from bunbuku_eval.votes import OneSided, Votes, one_sided, read_votes, without
+from bunbuku_eval.votes import OneSided, Votes, one_sided, read_votes, seen, without
 
 
 class RateConfig(Config):
@@ -44,7 +44,7 @@ def rate_votes(draft: Draft, config: RateConfig, votes: Path) -> Report:
         raise BunbukuError(
             f"all {len(everything)} votes are of voters who take one side", hint="see whether sides were random at all"
         )
-    kept = _seen(kept)
+    kept = seen(kept)
     found = _rated(kept, config)
     for row in found.rows:
         draft.metrics |= {f"rating.{row.model}": row.elo}
@@ -67,27 +67,6 @@ def _rated(votes: Votes, config: RateConfig) -> Ratings:
         side=config.side,
         rounds=config.bootstrap_rounds,
         seed=config.seed,
-    )
-
-
-def _seen(votes: Votes) -> Votes:
-    """The votes with only the models that still have some."""
-    there = sorted({*votes.a.tolist(), *votes.b.tolist()})
-    if len(there) == len(votes.models):
-        return votes
-    names = [votes.models[at] for at in there]
-    fresh = Votes.of([votes.models[at] for at in votes.a], [votes.models[at] for at in votes.b], votes.outcome.tolist())
-    assert list(fresh.models) == names
-    return Votes(
-        fresh.models,
-        fresh.a,
-        fresh.b,
-        fresh.outcome,
-        votes.voters,
-        votes.voter,
-        votes.categories,
-        votes.category,
-        votes.style,
     )
 
 
@@ -142,7 +121,7 @@ def _categories(votes: Votes, config: RateConfig) -> list[Section]:
     for at, name in enumerate(votes.categories):
         some = votes.where(votes.category == at)
         if name and len(some) >= config.votes_per_category:
-            tables.append(_table(_rated(_seen(some), config), caption=f"{name}: {len(some):,} votes"))
+            tables.append(_table(_rated(seen(some), config), caption=f"{name}: {len(some):,} votes"))
     return [Section(title="By category", tables=tuple(tables))] if tables else []
 
 
