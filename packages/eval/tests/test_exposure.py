@@ -106,7 +106,7 @@ def test_data_that_may_not_be_used_commercially_are_refused_until_accepted(place
         score(place("s"), ScoreConfig.model_validate(config), {"m": models["first"]}, tmp_path, run=run)
     accepted = ScoreConfig.model_validate(config | {"accept_licences": ["CC-BY-NC-SA-4.0"]})
     report = score(place("s"), accepted, {"m": models["first"]}, tmp_path, run=run)
-    assert report.spec.licences == ("CC-BY-NC-SA-4.0",)
+    assert report.spec.licences == ("CC-BY-NC-SA-4.0", "CC0-1.0")  # of the questions, and of the model
 
 
 def test_tasks_that_are_made_need_no_folder(place, models, talk) -> None:
@@ -122,7 +122,7 @@ def test_tasks_that_are_made_need_no_folder(place, models, talk) -> None:
     )
     metrics = report.manifest.metrics
     assert metrics["lenient.m.memory.generation.chat"] == 0
-    assert report.spec.licences == ("Apache-2.0",)
+    assert report.spec.licences == ("Apache-2.0", "CC0-1.0")  # of the instructions, and of the model
 
 
 # An engine that breaks down.

@@ -56,6 +56,9 @@ def default(type: str) -> Task:
 def written(folder: Path, type: str) -> Path:
     """The rows of a task as a file of its own shape."""
     path = folder / default(type).file
+    if type == "jmmlu":  # a folder with a file a subject
+        path.mkdir()
+        path = path / "anatomy.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     match type:
         case "jsquad":
