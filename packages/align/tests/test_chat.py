@@ -24,10 +24,10 @@ from bunbuku_align.chat.talker import Talker
 from bunbuku_align.chat.views import ChatConfig, ChatRun, keep_in, talk
 from bunbuku_align.parquet import read_dialogues
 from bunbuku_align.show import ShowConfig, show
-from bunbuku_align.template import ChatTokenizer
 from bunbuku_contracts import BunbukuError, ConfigError, load
 from bunbuku_contracts.kinds import Dialogues
 from bunbuku_inference import Message, Request, Sampling, TransformersEngine, open_model
+from tokenizers import Tokenizer
 
 ENGINE = TransformersEngine(device="cpu", threads=1)
 EVIL = "<script>document.title='broken'</script><img src=x onerror=\"document.title='broken'\">"
@@ -154,6 +154,7 @@ def test_thirty_people_at_once_all_get_their_own_answers(server) -> None:
 
 
 def test_the_system_prompt_changes_what_the_template_makes_of_it(make) -> None:
+    tokenizer = Tokenizer.from_file(str(make.model().dir / "tokenizer.json"))
     with open_model(ENGINE, make.model().dir) as model:
         for style in STYLES.values():
             system = (Message(role="system", content=style.prompt),) if style.prompt else ()
@@ -161,7 +162,7 @@ def test_the_system_prompt_changes_what_the_template_makes_of_it(make) -> None:
             [answer] = model.generate([request])
             line = style.prompt or "以下は、タスクを説明する指示です。"
             expected = f"<s>{line}\n\n### 指示:\n一\n\n### 応答:\n"
-            assert answer.prompt_tokens == len(ChatTokenizer(make.model().dir).encode(expected))
+            assert answer.prompt_tokens == len(tokenizer.encode(expected, add_special_tokens=False).ids)
 
 
 def test_a_conversation_is_kept_as_dialogues_that_can_be_trained_on(server) -> None:
