@@ -30,7 +30,7 @@ STEPS = [3, pytest.param(20, marks=pytest.mark.long)]
 KINDS = ["llama", "mixtral", pytest.param("balanced", marks=pytest.mark.long)]
 ADAPTERS = [Lora(rank=4), pytest.param(Full(), marks=pytest.mark.long)]
 OBJECTIVES = [Dpo(), *(pytest.param(one, marks=pytest.mark.long) for one in (Ipo(), Kto()))]
-named = {"ids": lambda given: getattr(given, "type", given)}
+named: dict[str, Any] = {"ids": lambda given: getattr(given, "type", given)}
 LIMITS: dict[str, Any] = {"max_tokens": 64, "batch_examples": 8, "epochs": 3, "samples": 0, "held_out_share": 0}
 
 
@@ -127,7 +127,7 @@ def test_preferences_are_those_of_trl_which_tokenises_by_itself(
         )
         trainer = KTOTrainer(args=BareKtoConfig(**arguments), train_dataset=data_of, **given)
     else:
-        loss = {"loss_type": ["ipo" if isinstance(objective, Ipo) else "sigmoid"]}
+        loss: dict[str, Any] = {"loss_type": ["ipo" if isinstance(objective, Ipo) else "sigmoid"]}
         data_of = Dataset.from_list(rows).select(order)
         trainer = DPOTrainer(args=BareDpoConfig(**arguments, **loss), train_dataset=data_of, **given)
     told = losses(trainer)

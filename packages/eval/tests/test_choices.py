@@ -35,7 +35,7 @@ def test_plain_and_chat_put_the_same_question_differently() -> None:
 def test_scores_go_back_to_their_items_whatever_the_numbers_of_choices() -> None:
     two = Item("2", "色", QUESTION.messages, ("緑", "黒"), 1)
     scored = [Score(logprob=value, tokens=1) for value in (-3, -1, -2, -5, -4)]
-    found = picks([QUESTION, two], scored)
+    found = [pick for pick in picks([QUESTION, two], scored) if isinstance(pick, Pick)]
     assert [pick.logprobs for pick in found] == [(-3, -1, -2), (-5, -4)]
     assert [pick.right for pick in found] == [False, True]
     assert chance([QUESTION, two]) == pytest.approx((1 / 3 + 1 / 2) / 2)

@@ -47,7 +47,8 @@ def test_strengths_are_fastchats_where_its_optimiser_goes_to_the_end(fastchat, s
         }
     )
     ours = {
-        row.model: row.strength for row in rate(Votes.of(frame["model_a"], frame["model_b"], outcome), rounds=0).rows
+        row.model: row.strength
+        for row in rate(Votes.of(frame["model_a"], frame["model_b"], list(outcome)), rounds=0).rows
     }
     matchups, outcomes, models, weights = fastchat.preprocess_for_bt(frame)
     returned = fastchat.fit_bt(matchups, outcomes, weights, len(models), np.log(10.0)) * np.log(10.0)

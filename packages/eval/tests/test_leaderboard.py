@@ -92,7 +92,7 @@ def test_every_estimate_is_a_cell_with_its_interval(reports) -> None:
 
 def test_the_page_has_tables_curves_and_stages_and_asks_for_nothing(reports, place) -> None:
     made = leaderboard(place("leaderboard"), LeaderboardConfig(title="順位<表>", notes=("覚え書き",)), reports)
-    html = (made.dir / made.spec.page).read_text(encoding="utf-8")
+    html = (made.dir / str(made.spec.page)).read_text(encoding="utf-8")
     assert not re.search(r'(?:src|href)="(?:https?:)?//', html)
     assert "順位&lt;表&gt;" in html
     assert "<表>" not in html

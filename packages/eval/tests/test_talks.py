@@ -123,7 +123,7 @@ def test_a_judge_sees_history_reference_and_criteria_and_another_prompt_for_a_ca
     assert len({row["seed"] for row in by_id.values()}) == len(by_id)
     tables = [table.caption for table in read_sections(report)[0].tables]
     assert tables[1] == "Mean rating by category, with its 95 % interval"
-    assert (report.dir / report.spec.page).is_file()
+    assert (report.dir / str(report.spec.page)).is_file()
 
 
 def test_pairs_over_turns_show_both_conversations(place, models, data, talk) -> None:

@@ -92,7 +92,7 @@ def test_a_run_gives_curves_and_several_runs_are_told_apart(dense: Make, tmp_pat
     assert "training.png" in [picture.path for picture in section.pictures]
     made["a@3"] = upcycle(tmp_path / "a@3", UpcycleConfig(), dense("dense3", step=3, seed=0))
     for drawn, wanted in (("ends", {*made} - {"a@2"}), ("all", {*made})):
-        config = SimilarityConfig(drawn=drawn)
+        config = SimilarityConfig.model_validate({"drawn": drawn})
         (section,) = read_sections(similarity(tmp_path / drawn, config, made))
         captions = [picture.caption.partition(":")[0] for picture in section.pictures if "experts-" in picture.path]
         assert set(captions) == wanted

@@ -85,7 +85,7 @@ def test_softmax_before_the_choice_is_measured_and_exact_refuses_it(
     dense: Make, tmp_path: Path, strategy: Any, active: int, least: float, normalization: Any
 ):
     fields = {"strategy": strategy, "active": active, "normalization": normalization, "gate_order": "softmax_first"}
-    assert error(upcycle(tmp_path / "moe", UpcycleConfig(**fields), dense())) > least
+    assert error(upcycle(tmp_path / "moe", UpcycleConfig.model_validate(fields), dense())) > least
     with pytest.raises(
         ValidationError, match="`exact` cannot be: `gate_order` 'softmax_first' leaves gates that do not"
     ):
@@ -136,7 +136,7 @@ def test_the_layers_asked_for_get_experts_and_the_others_stay(dense: Make, tmp_p
 def test_layers_that_are_not_there_are_refused(dense: Make, tmp_path: Path):
     for fields in ({"layers": (1, 3)}, {"every": 4}):
         with pytest.raises(BunbukuError, match="its layers are 0 to 2, and experts are asked for in layer 3"):
-            upcycle(tmp_path / "moe", UpcycleConfig(**fields), dense())
+            upcycle(tmp_path / "moe", UpcycleConfig.model_validate(fields), dense())
     with pytest.raises(ValidationError, match=r"`layers` .* and `every` 2 are given"):
         UpcycleConfig(layers=(1,), every=2)
     with pytest.raises(ValidationError, match="are not one or more layers in their order"):

@@ -82,7 +82,7 @@ def choice(
                 begun = any(isinstance(one, Pick) for _, _, picks in found for one in picks)
                 answers = scores(model, requests, draft, label=f"{name}, {style}", begun=begun)
                 found.append((name, style, choices.picks(asked, answers)))
-    failures = [
+    failures: list[tuple[str, Style, choices.Unpicked]] = [
         (name, style, one) for name, style, picks in found for one in picks if isinstance(one, choices.Unpicked)
     ]
     lost = {one.item.id for _, _, one in failures}
