@@ -130,7 +130,10 @@ def test_a_measure_that_was_not_taken_is_one_sentence(tmp_path: Path):
     raw = corpus_of(tmp_path, list(PROSE))
     annotated = annotate(tmp_path / "a", ANNOTATE, raw)
     policy = DecideConfig.model_validate({"filters": [{"type": "repeated_ngrams", "n": 17}]})
-    with pytest.raises(BunbukuError, match=r"was not measured by 'repeated_ngram_ratio_17'.*it has .*characters"):
+    with pytest.raises(
+        BunbukuError,
+        match=r"was not measured by 'repeated_ngram_ratio_17'.*it has character_variety_150, character_variety_200, characters",
+    ):
         decide(tmp_path / "d", policy, annotated)
     with pytest.raises(BunbukuError, match="has no annotations"):
         decide(tmp_path / "d", DecideConfig(), raw)
