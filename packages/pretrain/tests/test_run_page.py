@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from bunbuku_contracts import Architecture, Draft
+from bunbuku_contracts import Architecture, Draft, Experts
 from bunbuku_pretrain import AdamW, ModelShape, TrainConfig, TrainRun, run_page, terminal
 from bunbuku_pretrain import observations as seen
 from bunbuku_pretrain.job import Job, LayerMixture, Mixture, StepRecord, cut_history, history_file, line_of
@@ -31,7 +31,9 @@ def job(scratch: Path, **watch: object) -> Job:
         total_tokens=200 * BATCH,
         optimizer=AdamW(learning_rate=1e-3),
     )
-    architecture = Architecture(**SHAPE.model_dump(exclude={"initial_std"}), vocab_size=256)
+    architecture = Architecture(
+        **SHAPE.model_dump(exclude={"initial_std"}), vocab_size=256, experts=Experts(count=2, active=2)
+    )
     settings = TrainRun(watch=Watch.model_validate(watch))
     return Job.model_construct(
         config=config, settings=settings, architecture=architecture, scratch=scratch, log=scratch / "draft" / "log"
@@ -146,7 +148,7 @@ def test_a_spike_a_nan_and_a_restart_are_seen_in_the_page(story: Story):
     )
     assert all(title in page.text for title in titles)
     assert "吾輩はAB" in page.text
-    assert sum(tag == "svg" and "heat" in (attributes.get("class") or "") for tag, attributes in page.tags) == 7
+    assert sum(tag == "svg" and "heat" in (attributes.get("class") or "") for tag, attributes in page.tags) == 9
 
 
 def test_the_page_asks_for_nothing_and_reloads_only_while_the_run_goes(story: Story):
