@@ -1,6 +1,8 @@
 """Judges: their last verdict counts, what cannot be read is counted, and both orders are asked."""
 
+import json
 import re
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -10,6 +12,7 @@ from bunbuku_eval.agreement import agreement
 from hypothesis import given
 from hypothesis import strategies as st
 
+KNOWN = json.loads((Path(__file__).parent / "golden/verdicts.json").read_text(encoding="utf-8"))
 GOOD = "はい、それは春に咲く花です。"
 
 
@@ -86,6 +89,23 @@ def test_the_last_rating_on_the_scale_counts(text, verdict) -> None:
 )
 def test_the_last_side_counts_and_none_is_made_up(text, verdict) -> None:
     assert preference(text) == verdict
+
+
+@pytest.mark.parametrize("row", KNOWN["ratings"], ids=lambda row: row["text"][:20])
+def test_ratings_are_read_as_people_read_them(row) -> None:
+    assert rating(row["text"], low=1, high=10) == row.get("read", row["verdict"])
+
+
+@pytest.mark.parametrize("row", KNOWN["preferences"], ids=lambda row: row["text"][:20])
+def test_preferences_are_read_as_people_read_them(row) -> None:
+    assert preference(row["text"]) == row.get("read", row["verdict"])
+
+
+def test_hardly_any_judgement_is_read_otherwise_than_people_do() -> None:
+    rows = KNOWN["ratings"] + KNOWN["preferences"]
+    assert len(rows) == 176
+    assert sum("read" in row for row in rows) == 7
+    assert sum(row.get("read") is not None for row in rows) == 2
 
 
 @given(st.text(alphabet="AB[]C 12です\n評価：", max_size=40), st.sampled_from("ABC"))
