@@ -16,9 +16,9 @@ lint:
 types:
     pyright
 
-# The default suite on every core; `just test -m long` runs the studies.
+# The default suite on every core, a file on one of them; `just test -m long` runs the studies.
 test *args:
-    pytest -n auto --dist loadgroup {{args}}
+    pytest -n auto --dist loadfile {{args}}
 
 # Each package's tests with its own dependencies and nothing else's.
 isolate *packages:

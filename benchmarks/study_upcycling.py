@@ -178,7 +178,8 @@ def show(study: Study, phase: str, arms: Sequence[str], seeds: Sequence[int], co
         phase if len(arms) == len(study.plan["arms"] if phase == "screen" else study.plan["named"]) else f"{phase}-part"
     )
     mixtures = [name for arm in arms if study.plan["arms"][arm]["start"] != "dense" for name in names[arm]]
-    looks = [words for name in mixtures for words in looks_at(study, name)]
+    firsts = {of[0] for of in names.values()}
+    looks = [words for name in mixtures for words in looks_at(study, name, on_the_way=name in firsts)]
     found: dict[str, Artifact[Report]] = {}
     if mixtures:
         study.run("bunbuku-moe-upcycle", "similarity", *looks, "--out", study.out / f"similarity-{label}")
@@ -207,11 +208,12 @@ def show(study: Study, phase: str, arms: Sequence[str], seeds: Sequence[int], co
     print(study.out / f"page-{label}" / "index.html")
 
 
-def looks_at(study: Study, name: str) -> Iterator[str]:
-    """The experts of a run as they were upcycled, on the way, and in the end."""
-    yield from ("--checkpoints", f"{name}@start={study.out / 'upcycled' / name}")
-    for path in sorted((study.out / "trained").glob(f"{name}@*")):
-        yield from ("--checkpoints", f"{path.name}={path}")
+def looks_at(study: Study, name: str, *, on_the_way: bool) -> Iterator[str]:
+    """The experts of a run in the end, and of an arm's first seed as they were upcycled and on the way."""
+    if on_the_way:
+        yield from ("--checkpoints", f"{name}@start={study.out / 'upcycled' / name}")
+        for path in sorted((study.out / "trained").glob(f"{name}@*")):
+            yield from ("--checkpoints", f"{path.name}={path}")
     yield from ("--checkpoints", f"{name}@end={study.out / 'exported' / name}")
 
 
@@ -221,7 +223,7 @@ class ComparisonConfig(Config):
     arms: dict[str, tuple[str, ...]]
 
 
-@stage("study.upcycling", revision=2)
+@stage("study.upcycling", revision=3)
 def compare(
     draft: Draft,
     config: ComparisonConfig,
@@ -297,8 +299,8 @@ def compare(
     published = Table(
         columns=("published", "figure", "smaller", "larger", "difference", "here"),
         rows=tuple(sign(config, figures, *one) for one in SIGNS if {one[2], one[3]} <= set(config.arms)),
-        caption="Differences of means; one that is smaller than its standard error is said to be no difference. One seed "
-        "alone has no error: such an order may be chance.",
+        caption="Means of the differences within a seed, whose arms read the same text in the same order; one that is "
+        "smaller than its standard error is said to be no difference. One seed has no error: its order may be chance.",
     )
     write_sections(draft, (Section(title="Upcycling: the arms", tables=(arms, published), pictures=tuple(pictures)),))
     return Report(title="Upcycling, a study")
@@ -307,17 +309,18 @@ def compare(
 def sign(
     config: ComparisonConfig, figures: Mapping[str, Mapping[str, float]], says: str, figure: str, small: str, large: str
 ) -> tuple[Any, ...]:
-    """Whether the published order is found."""
+    """Whether the published order is found, seed by seed where both arms have the same seeds."""
     values = [
         [v for name in config.arms[arm] if (v := figures[name].get(figure)) is not None] for arm in (small, large)
     ]
     if not all(values):
         return says, figure, small, large, None, "not measured"
-    difference = statistics.mean(values[1]) - statistics.mean(values[0])
-    if min(map(len, values)) == 1:
+    differences = [larger - smaller for smaller, larger in zip(*values, strict=False)]
+    difference = statistics.mean(differences)
+    if len(differences) == 1:
         order = "the same order" if difference > 0 else "the other order"
         return says, figure, small, large, round(difference, 4), f"{order}, one seed"
-    error = sum(statistics.variance(one) / len(one) for one in values if len(one) > 1) ** 0.5
+    error = statistics.stdev(differences) / len(differences) ** 0.5
     verdict = "no difference" if abs(difference) <= error else "the same" if difference > 0 else "the other way round"
     return says, figure, small, large, round(difference, 4), verdict
 
@@ -354,7 +357,10 @@ def of_seeds(values: Sequence[float | None]) -> str | None:
     there = [value for value in values if value is not None]
     if not there:
         return None
-    return f"{statistics.mean(there):.4g}" + (f" ± {statistics.stdev(there):.2g}" if len(there) > 1 else "")
+    mean, spread = statistics.mean(there), statistics.stdev(there) if len(there) > 1 else 0.0
+    if mean >= 1000:
+        return f"{mean:,.0f} ± {spread:,.0f}" if len(there) > 1 else f"{mean:,.0f}"
+    return f"{mean:.4g} ± {spread if spread > 1e-6 else 0:.2g}" if len(there) > 1 else f"{mean:.4g}"
 
 
 if __name__ == "__main__":

@@ -29,7 +29,20 @@ def command(package: str) -> list[str]:
     isolated = ["uv", "run", "--isolated", "--no-dev", "--package", f"bunbuku-{package.replace('_', '-')}"]
     extras = [word for extra in EXTRAS.get(package, ()) for word in ("--extra", extra)]
     tools = [word for tool in (*TEST_TOOLS, *ORACLES.get(package, ())) for word in ("--with", tool)]
-    return [*isolated, *extras, *tools, "python", "-m", "pytest", "-q", "-n", "auto", f"packages/{package}"]
+    return [
+        *isolated,
+        *extras,
+        *tools,
+        "python",
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "auto",
+        "--dist",
+        "loadfile",
+        f"packages/{package}",
+    ]
 
 
 def main() -> int:

@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 from bunbuku_contracts import Report, Spec, lineage, load
 
-pytestmark = pytest.mark.xdist_group("tiny")  # one run for all of them
-
 ROOT = Path(__file__).parents[2]
 MINI = Path(__file__).parent / "mini"
 

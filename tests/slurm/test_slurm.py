@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from bunbuku_contracts import Artifact, Checkpoint, load
 
-pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.timeout(900)]  # Slurm waits two minutes before it requeues
+pytestmark = pytest.mark.timeout(900)  # Slurm waits two minutes before it requeues
 
 SLURM = Path(__file__).parents[2] / "runs" / "slurm"
 TRAIN = """\

@@ -45,6 +45,7 @@ def install() -> None:
     if not torch.cuda.is_available():
         _answer_for_cuda()
         mode.__enter__()
+        _back_in_plain_torch()
         _dispatch_on_cpu()
     _collect_results_here()
     _repair_distributed_optimizer()
@@ -107,8 +108,20 @@ class _CudaMeansCpu(TorchFunctionMode):
 
 
 def plain_torch() -> contextlib.AbstractContextManager[Any]:
-    """Torch without that mode, for code that needs none of it and calls torch by the thousand: the model's forward."""
+    """Torch without that mode, for code that needs none of it and calls torch by the thousand: a model's two passes."""
     return torch._C.DisableTorchFunction() if _modes else contextlib.nullcontext()
+
+
+def _back_in_plain_torch() -> None:
+    """Gradients that are written in Python would pass through the mode: half a percent of a small model's step."""
+    schedules: Any = importlib.import_module("megatron.core.pipeline_parallel.schedules")
+    back = schedules.backward_step  # looked up by this name in each schedule
+
+    def backward_step(*given: Any, **named: Any) -> Any:
+        with plain_torch():
+            return back(*given, **named)
+
+    schedules.backward_step = backward_step
 
 
 # 3. The token dispatcher ----------------------------------------------------------------------------------------------
