@@ -85,7 +85,7 @@ def tell(rounds: list[dict[str, dict[str, float]]], steps: int) -> None:
         ratio = f"{middle:.3f} ({low:.3f} to {high:.3f})"
         print(f"| {name} | {tokens / median(cpu):,.0f} | {tokens / median(wall):,.0f} | {ratio} | {first} |")
     low, middle, high = interval([one["watched"]["cpu"] / one["bunbuku"]["cpu"] for one in rounds])
-    shares = [100 * (ratio - 1) * steps / 20 for ratio in (low, middle, high)]
+    shares = [100 * (ratio - 1) / 20 for ratio in (low, middle, high)]  # every step of a watched turn is looked at
     print(f"watching one step in 20: {shares[1]:.2f} % ({shares[0]:.2f} to {shares[2]:.2f})")
 
 
