@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -20,13 +21,12 @@ import pytest
 import uvicorn
 from bunbuku_align.chat.server import make_app
 from bunbuku_align.chat.styles import STYLES
-from bunbuku_align.chat.talker import Talker
 from bunbuku_align.chat.views import ChatConfig, ChatRun, keep_in, talk
 from bunbuku_align.parquet import read_dialogues
 from bunbuku_align.show import ShowConfig, show
 from bunbuku_contracts import BunbukuError, ConfigError, load
 from bunbuku_contracts.kinds import Dialogues
-from bunbuku_inference import Message, Request, Sampling, TransformersEngine, open_model
+from bunbuku_inference import Message, Request, Sampling, Talker, TransformersEngine, open_model
 from tokenizers import Tokenizer
 
 ENGINE = TransformersEngine(device="cpu", threads=1)
@@ -34,17 +34,25 @@ EVIL = "<script>document.title='broken'</script><img src=x onerror=\"document.ti
 
 
 @pytest.fixture(scope="module")
-def server(make, tmp_path_factory) -> Iterator[tuple[int, Path]]:
+def talkers(make) -> Iterator[dict[str, Talker]]:
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context(Talker(name, open_model(ENGINE, make.model(seed=seed).dir)))
+            for seed, name in enumerate(("one", "two<b>"))
+        }
+
+
+@pytest.fixture(scope="module")
+def server(make, talkers, tmp_path_factory) -> Iterator[tuple[int, Path]]:
     """Two models behind a page on loopback, and where conversations are kept."""
     folder = tmp_path_factory.mktemp("kept")
     models = {"one": make.model(), "two<b>": make.model(seed=1)}
-    talkers = {name: Talker(name, open_model(ENGINE, model.dir)) for name, model in models.items()}
     contents = {name: model.content for name, model in models.items()}
 
     def keep(name: str, messages: Any) -> str:
         return keep_in(folder, contents, name, messages)
 
-    app = make_app(talkers, language="ja", style="default", keep=keep)
+    app = make_app(talkers, language="ja", style="default", keep=keep, hosts=("teahouse.example",))
     running = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
     thread = threading.Thread(target=running.run, daemon=True)
     thread.start()
@@ -53,8 +61,6 @@ def server(make, tmp_path_factory) -> Iterator[tuple[int, Path]]:
     yield running.servers[0].sockets[0].getsockname()[1], folder
     running.should_exit = True
     thread.join()
-    for talker in talkers.values():
-        talker.close()
 
 
 class Browser:
@@ -157,10 +163,10 @@ def test_the_system_prompt_changes_what_the_template_makes_of_it(make) -> None:
     tokenizer = Tokenizer.from_file(str(make.model().dir / "tokenizer.json"))
     with open_model(ENGINE, make.model().dir) as model:
         for style in STYLES.values():
-            system = (Message(role="system", content=style.prompt),) if style.prompt else ()
+            system = (Message(role="system", content=style.system),) if style.system else ()
             request = Request(prompt=(*system, Message(role="user", content="一")), sampling=Sampling(max_tokens=1))
             [answer] = model.generate([request])
-            line = style.prompt or "以下は、タスクを説明する指示です。"
+            line = style.system or "以下は、タスクを説明する指示です。"
             expected = f"<s>{line}\n\n### 指示:\n一\n\n### 応答:\n"
             assert answer.prompt_tokens == len(tokenizer.encode(expected, add_special_tokens=False).ids)
 
@@ -199,8 +205,41 @@ def test_what_is_no_question_is_refused_and_never_a_crash(server) -> None:
     assert call(port, "POST", "/ask", good, Origin="http://elsewhere.example")[0] == 403
     assert call(port, "GET", "/nothing")[0] == 404
     long = ask(port, "一" * 300)
-    assert long[-1]["finish"] == "error"
-    assert "too_long" in long[-1]["text"]
+    assert (long[-1]["finish"], long[-1]["reason"]) == ("error", "too_long")
+    assert "the model's context 128" in long[-1]["text"]
+
+
+def test_the_server_answers_to_its_own_names_alone(server) -> None:
+    port, _ = server
+    for host, expected in (
+        (f"127.0.0.1:{port}", 200),
+        (f"LOCALHOST:{port}", 200),
+        (f"[::1]:{port}", 200),
+        ("teahouse.example", 200),
+        (f"teahouse.example.evil.example:{port}", 403),
+        ("", 403),
+    ):
+        status, _, said = call(port, "GET", "/about", Host=host)
+        assert status == expected, (host, said)
+    assert "`hosts` in its run settings" in said
+
+
+def test_who_goes_away_is_not_written_for_any_longer(server, talkers) -> None:
+    port, _ = server
+    meter = talkers["one"].meter
+    before = meter.reasons["dropped"]
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    body = {"model": "one", "messages": [{"role": "user", "content": "一"}], "max_tokens": 4096, "temperature": 5}
+    connection.request("POST", "/ask", json.dumps(body), {"Content-Type": "application/json"})
+    reply = connection.getresponse()
+    assert json.loads(reply.readline())["finish"] is None
+    reply.close()
+    connection.close()
+    deadline = time.monotonic() + 30
+    while meter.reasons["dropped"] == before:
+        assert time.monotonic() < deadline, "it was written to its end"
+        time.sleep(0.01)
+    assert ask(port, "一")[-1]["finish"] in ("stop", "length"), "others are answered"
 
 
 def test_the_page_may_load_nothing_but_its_own(server) -> None:
@@ -234,11 +273,45 @@ def test_in_a_browser_markup_is_shown_as_text(server, tmp_path: Path) -> None:
         assert "conversation-" in page.value("document.querySelector('.turns > .note').textContent")
 
 
+@pytest.mark.chromium
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
+def test_in_a_browser_an_answer_is_stopped_and_what_goes_wrong_is_said(server, tmp_path: Path) -> None:
+    port, _ = server
+    first = {"say": "一", "tokens": 4096, "language": "en"}
+    with Browser(tmp_path, f"http://127.0.0.1:{port}/#" + urlencode(first)) as page:
+        script = (  # of many seeds one writes long enough to be stopped
+            "(async () => { find('temperature').value = 5; for (let seed = 0; seed < 50; seed++) {"
+            " find('new').click(); find('seed').value = seed; const said = say('一');"
+            " while (busy && ![...document.querySelectorAll('.writing')].some((turn) => turn.textContent))"
+            " await new Promise((next) => setTimeout(next, 2)); find('stop').click(); await said;"
+            " if (document.body.textContent.includes('(stopped)')) break; }"
+            " await say('一'.repeat(300)); document.body.dataset.over = '1'; })()"
+        )
+        page.wait("document.body !== null && document.body.dataset.answered === '1'")
+        page.call("Runtime.evaluate", expression=script)
+        page.wait("document.body.dataset.over === '1'")
+        assert page.value("document.body.textContent.includes('(stopped)')")
+        wrong = page.value("[...document.querySelectorAll('.turn.error')].map((turn) => turn.textContent)")
+        assert len(wrong) == 2
+        assert wrong[0].startswith("The conversation is too long for this model: begin a new one.the prompt has")
+        turns = (
+            "columns.flatMap((one) => one.messages.map((said, at) => said.role === (at % 2 ? 'assistant' : 'user')))"
+        )
+        assert page.value(f"{turns}.every(Boolean) && columns.every((one) => one.messages.length % 2 === 0)")
+        assert page.value("find('stop').disabled && !find('send').disabled")
+
+
 def test_a_terminal_holds_the_same_conversation(make, monkeypatch, capsys) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("一は何\n/system 言え\n[bold]二[/bold]\n\n"))
     config = ChatConfig(temperature=0, max_tokens=4)
     talk(config, make.model(), run=ChatRun(engine=ENGINE))
     assert capsys.readouterr().out.count("> ") == 4
+
+
+def test_a_question_without_an_answer_is_no_turn_of_the_conversation(make, monkeypatch, capsys, tmp_path) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("一" * 300 + "\n一\n\n"))
+    talk(ChatConfig(temperature=0, max_tokens=4), make.model(), run=ChatRun(engine=ENGINE))
+    assert capsys.readouterr().out.count("the model's context 128") == 1, "the second one finds room"
 
 
 def test_a_style_that_nobody_knows_is_refused(make) -> None:

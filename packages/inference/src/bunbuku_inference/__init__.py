@@ -6,7 +6,7 @@
         print(model.meter)
 
 `request` holds the values, `engine` the engines, `model` what joins an engine to the `cache`, the `meter` and the
-`accounts`; `structured` reads replies that are to be JSON; `sandbox` runs programs that a model wrote. Each engine
+`accounts`; `structured` reads replies that are to be JSON; `talker` answers many at once while they listen; `sandbox` runs programs that a model wrote. Each engine
 is one edge module (`hf`, `vllm`, `openai`), imported when a model is opened. Importing this package is cheap.
 """
 
@@ -18,11 +18,13 @@ from bunbuku_inference.model import Model, open_model
 from bunbuku_inference.rendering import Spelling
 from bunbuku_inference.request import Answer, Failure, Message, Prompt, Request, Sampling, Score, ScoreRequest
 from bunbuku_inference.structured import Read, read_json, schema_of
+from bunbuku_inference.talker import Asked, Piece, Talker
 
 __all__ = [
     "Account",
     "Answer",
     "AnyEngine",
+    "Asked",
     "Budget",
     "BudgetSpent",
     "EngineError",
@@ -31,6 +33,7 @@ __all__ = [
     "Meter",
     "Model",
     "OpenAIEngine",
+    "Piece",
     "Price",
     "Prompt",
     "Purse",
@@ -42,6 +45,7 @@ __all__ = [
     "ScoreRequest",
     "Spelling",
     "Spending",
+    "Talker",
     "TransformersEngine",
     "VllmEngine",
     "open_model",

@@ -27,5 +27,6 @@ _REMEDY = {
     "too_long": "shorten the prompt, or take a model or server with a longer context",
     "rejected": "read the server's reason above; asking again will not help",
     "malformed": "look at the server's own log: is it of a version that speaks this protocol?",
+    "dropped": "ask again, if it is wanted after all",
     "exhausted": "look at the server's own log, then run again: finished requests are not asked twice",
 }

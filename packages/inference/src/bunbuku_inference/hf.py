@@ -17,7 +17,7 @@ from bunbuku_contracts.models import register_hf_models
 from bunbuku_inference.encoding import Encoder, cut
 from bunbuku_inference.engine import TransformersEngine
 from bunbuku_inference.errors import EngineError
-from bunbuku_inference.model import Finished, Groups, Halted, Told
+from bunbuku_inference.model import DROPPED, Dropped, Finished, Groups, Halted, Told
 from bunbuku_inference.request import Answer, Request, Sampling, ScoreRequest
 from bunbuku_inference.workload import Job, Piece, Tally, jobs
 
@@ -51,6 +51,7 @@ class Transformers:
     def __init__(self, engine: TransformersEngine, weights: Path) -> None:
         self._engine = engine
         self._told: Told | None = None
+        self._dropped: Dropped | None = None
         if engine.threads:
             torch.set_num_threads(engine.threads)
         device = engine.device
@@ -86,13 +87,13 @@ class Transformers:
                 answers = self._write(batch)
             yield answers
 
-    def stream(self, requests: Sequence[Request], told: Told) -> Groups:
-        """Answers like `generate`'s, with the text so far told while it is written."""
-        self._told = told
+    def stream(self, requests: Sequence[Request], told: Told, dropped: Dropped) -> Groups:
+        """Answers like `generate`'s, with the text so far told while it is written, until it is dropped."""
+        self._told, self._dropped = told, dropped
         try:
             yield from self.generate(requests, halted=lambda: False)
         finally:
-            self._told = None
+            self._told = self._dropped = None
 
     def score(self, requests: Sequence[ScoreRequest]) -> Groups:
         """Scores, a batch of windows at a time."""
@@ -122,7 +123,9 @@ class Transformers:
         longest = max(len(job.ids) for job in batch)
         ids_BL = torch.tensor([[0] * (longest - len(job.ids)) + job.ids for job in batch])
         mask_BL = torch.tensor([[0] * (longest - len(job.ids)) + [1] * len(job.ids) for job in batch])
-        ending = _Ending(batch, longest, self._encoder, self._ends, self._context, told=self._told)
+        ending = _Ending(
+            batch, longest, self._encoder, self._ends, self._context, told=self._told, dropped=self._dropped
+        )
         settings = GenerationConfig(do_sample=False, max_new_tokens=max(ending.limits), pad_token_id=0)
         with _quietly():
             written_BL = self._model.generate(  # pyright: ignore[reportCallIssue]
@@ -133,7 +136,7 @@ class Transformers:
                 stopping_criteria=StoppingCriteriaList([ending]),
             )
         return [
-            Finished(job.index, self._answer(job, ids[:length]))
+            Finished(job.index, DROPPED if job.index in ending.left else self._answer(job, ids[:length]))
             for job, ids, length in zip(batch, written_BL[:, longest:].tolist(), ending.lengths, strict=True)
         ]
 
@@ -200,7 +203,7 @@ def _drawn(logits_V: torch.Tensor, sampling: Sampling, generator: torch.Generato
 
 @dataclass(eq=False)
 class _Ending(StoppingCriteria):
-    """Ends each row by itself: at an end-of-sequence token, a stop string, its own limit, or the end of the context."""
+    """Ends each row by itself: at an end-of-sequence token, a stop string, its own limit or the context's, or when dropped."""
 
     batch: list[Job]
     longest: int
@@ -210,6 +213,9 @@ class _Ending(StoppingCriteria):
     lengths: list[int] = field(default_factory=list)
     """Tokens each row wrote; 0 while it still writes."""
     told: Told | None = None
+    dropped: Dropped | None = None
+    left: set[int] = field(default_factory=set[int])
+    """Jobs, by index, that were dropped on the way."""
 
     def __post_init__(self) -> None:
         self.lengths = [0] * len(self.batch)
@@ -223,7 +229,10 @@ class _Ending(StoppingCriteria):
         for row, (job, limit) in enumerate(zip(self.batch, self.limits, strict=True)):
             if self.lengths[row] > 0:
                 continue
-            if written >= limit or self._ends_here(job, input_ids[row, self.longest :].tolist()):
+            if self.dropped and self.dropped(job.index):
+                self.lengths[row] = written
+                self.left.add(job.index)
+            elif written >= limit or self._ends_here(job, input_ids[row, self.longest :].tolist()):
                 self.lengths[row] = written
             elif self.told:
                 self.told(job.index, self._so_far(job, input_ids[row, self.longest :].tolist()))

@@ -43,6 +43,9 @@ type Told = Callable[[int, str], object]
 """Told the index of a request and the text so far."""
 type Halted = Callable[[], bool]
 """Whether no more requests are to be begun."""
+type Dropped = Callable[[int], bool]
+"""Whether nobody waits for the answer to the request at this index any more."""
+DROPPED = Failure(reason="dropped", detail="nobody waited for the end of the answer")
 
 
 class Backend(Protocol):
@@ -133,14 +136,17 @@ class Model:
             raise BudgetSpent(self._purse.account, missing)
         return [outcome for outcome in outcomes if outcome is not None]
 
-    def stream(self, requests: Sequence[Request], told: Told) -> list[Answer | Failure]:
+    def stream(
+        self, requests: Sequence[Request], told: Told, *, dropped: Dropped = lambda _: False
+    ) -> list[Answer | Failure]:
         """Answers, told while they are written: `told(index, text)` gets the whole text so far, and at last all of it.
 
-        Nothing is looked up in the cache or kept there. An engine that cannot tell tells the whole text at once.
+        An answer is broken off, and is a `Failure`, as soon as `dropped(index)` is true. Nothing is looked up in the cache
+        or kept there. An engine that cannot tell tells the whole text at once, and does not break off.
         """
         begun = perf_counter()
         begin = getattr(self._backend, "stream", None)
-        groups = begin(requests, told) if begin else self._backend.generate(requests, halted=lambda: False)
+        groups = begin(requests, told, dropped) if begin else self._backend.generate(requests, halted=lambda: False)
         outcomes: dict[int, Answer | Failure] = {}
         for group in groups:
             self._count(group)

@@ -13,6 +13,7 @@ import json
 import math
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
 from functools import partial
 from itertools import pairwise
 from queue import SimpleQueue
@@ -25,7 +26,7 @@ from bunbuku_inference.attempts import Again, Attempts, Refused, retry_after
 from bunbuku_inference.crew import Crew
 from bunbuku_inference.engine import OpenAIEngine
 from bunbuku_inference.errors import EngineError
-from bunbuku_inference.model import Finished, Groups, Halted, Told
+from bunbuku_inference.model import DROPPED, Dropped, Finished, Groups, Halted, Told
 from bunbuku_inference.protocol import ChatReply, CompletionReply, Problem, StreamBroken, Streamed, TokenizeReply
 from bunbuku_inference.request import Answer, Failure, Prompt, Request, Score, ScoreRequest
 from bunbuku_inference.span import Window, shared, windows
@@ -65,10 +66,10 @@ class Server:
         """Scores as they come."""
         yield from self._all(requests, self._score, lambda: False)
 
-    def stream(self, requests: Sequence[Request], told: Told) -> Groups:
-        """Answers like `generate`'s, with the text so far told while it is written."""
+    def stream(self, requests: Sequence[Request], told: Told, dropped: Dropped) -> Groups:
+        """Answers like `generate`'s, with the text so far told while it is written, until it is dropped."""
         news: SimpleQueue[tuple[int, str] | Finished | None] = SimpleQueue()
-        running = self._wire.start(self._stream_all(requests, news))
+        running = self._wire.start(self._stream_all(requests, news, dropped))
         try:
             while (new := news.get()) is not None:
                 if isinstance(new, Finished):
@@ -80,13 +81,15 @@ class Server:
             running.cancel()
 
     async def _stream_all(
-        self, requests: Sequence[Request], news: "SimpleQueue[tuple[int, str] | Finished | None]"
+        self, requests: Sequence[Request], news: "SimpleQueue[tuple[int, str] | Finished | None]", dropped: Dropped
     ) -> None:
         ending = asyncio.Event()
 
         async def one(index: int, request: Request) -> None:
             def ask(request: Request, attempts: Attempts) -> Awaitable[Answer | Failure]:
-                attempt = partial(self._streamed, request, lambda text: news.put((index, text)))
+                attempt = partial(
+                    self._streamed, request, lambda text: news.put((index, text)), partial(dropped, index)
+                )
                 return attempts.until(attempt)
 
             try:
@@ -125,17 +128,25 @@ class Server:
         body = to_json(self._asked(request))
         return (await attempts.until(partial(self._post, path, body, kind))).outcome()
 
-    async def _streamed(self, request: Request, told: Callable[[str], object]) -> Answer | Failure:
-        """One attempt at a streamed answer. One that breaks off is told anew from its beginning."""
+    async def _streamed(
+        self, request: Request, told: Callable[[str], object], dropped: Callable[[], bool]
+    ) -> Answer | Failure:
+        """One attempt at a streamed answer. One that breaks off is told anew from its beginning.
+
+        The connection of one that is dropped is closed, which is how a server learns that it may stop.
+        """
         path, kind = _endpoint(request)
         body = to_json({**self._asked(request), "stream": True, "stream_options": {"include_usage": True}})
         said = Streamed()
         try:
-            async for part in self._wire.lines(self._base + path, body):
-                if isinstance(part, Reply):
-                    return self._read(path, part, kind).outcome()
-                if said.take(part):
-                    told(said.text)
+            async with aclosing(self._wire.lines(self._base + path, body)) as parts:
+                async for part in parts:
+                    if isinstance(part, Reply):
+                        return self._read(path, part, kind).outcome()
+                    if dropped():
+                        return DROPPED
+                    if said.take(part):
+                        told(said.text)
             return said.outcome()
         except ValidationError as error:
             raise _malformed(path, error) from error

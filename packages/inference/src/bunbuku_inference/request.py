@@ -84,7 +84,7 @@ class Score(Frozen):
 class Failure(Frozen):
     """Why one request has no outcome. Never cached: asking again tries again."""
 
-    reason: Literal["too_long", "rejected", "malformed", "exhausted"]
+    reason: Literal["too_long", "rejected", "malformed", "exhausted", "dropped"]
     """`too_long`: the prompt leaves no room in the model's context; `rejected`: the server would not take the request;
-    `malformed`: its reply could not be read; `exhausted`: every attempt failed."""
+    `malformed`: its reply could not be read; `exhausted`: every attempt failed; `dropped`: nobody waited any more."""
     detail: str

@@ -6,7 +6,7 @@ bytes: what they mean is the caller's.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -82,7 +82,7 @@ class Wire:
         except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError
             raise self._unanswered(error) from error
 
-    async def lines(self, url: str, body: bytes) -> AsyncIterator[Reply | bytes]:
+    async def lines(self, url: str, body: bytes) -> AsyncGenerator[Reply | bytes]:
         """The reply's lines as they come; or, as the only thing, the whole reply if it is no stream of events.
 
         Raises:

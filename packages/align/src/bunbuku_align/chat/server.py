@@ -1,29 +1,32 @@
 """The chat page's server: one page, one script, and three questions that it asks.
 
 Everything that is said is data and is put into the page as text; the page may load nothing but its own script and style,
-and a request from another site's page is refused.
+and a request is refused that comes from another site's page, or that asks for the server by a name it does not have (as a
+page does whose name was made to point here).
 """
 
+import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from importlib.resources import files
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from bunbuku_contracts import BunbukuError
-from bunbuku_inference import Message, Request, Sampling
+from bunbuku_inference import Message, Piece, Request, Sampling, Talker
+from bunbuku_inference.talker import last
 from fastapi import FastAPI, HTTPException
 from fastapi import Request as HttpRequest
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from bunbuku_align.chat.styles import STYLES, Language
-from bunbuku_align.chat.talker import Talker
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'"
 )
 _HEADERS = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+_HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 _LONGEST = 20_000
 _MOST_TURNS = 200
 
@@ -66,12 +69,20 @@ class Asking(Turns):
     seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
 
 
-def make_app(talkers: Mapping[str, Talker], *, language: Language, style: str, keep: Keep | None) -> FastAPI:
-    """The server over these models; conversations can be kept if it is said how."""
+def make_app(
+    talkers: Mapping[str, Talker],
+    *,
+    language: Language,
+    style: str,
+    keep: Keep | None = None,
+    hosts: Collection[str] = (),
+) -> FastAPI:
+    """The server over these models, asked for by the names `hosts` or this machine's own; it keeps conversations if told how."""
+    names = {name.lower() for name in hosts} | _HERE
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     about = {
         "models": list(talkers),
-        "styles": {name: one._asdict() for name, one in STYLES.items()},
+        "styles": {name: one.model_dump() for name, one in STYLES.items()},
         "style": style,
         "language": language,
         "keeps": keep is not None,
@@ -79,9 +90,8 @@ def make_app(talkers: Mapping[str, Talker], *, language: Language, style: str, k
 
     @app.middleware("http")
     async def guard(request: HttpRequest, following: Callable[[HttpRequest], Any]) -> Response:
-        origin = request.headers.get("origin")
-        if origin and urlsplit(origin).netloc != request.headers.get("host"):
-            return PlainTextResponse("another site's page may not ask here", 403)
+        if problem := _stranger(request.headers, names):
+            return PlainTextResponse(problem, 403)
         response = await following(request)
         response.headers.update(_HEADERS)
         return response
@@ -125,12 +135,36 @@ def _page(name: str, kind: str) -> Callable[[], Response]:
     return serve
 
 
+def _stranger(headers: Mapping[str, str], names: Collection[str]) -> str | None:
+    """Why a request is none from a page of this server's own."""
+    host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    if host not in names:
+        return f"{host!r} is no name of this server: `hosts` in its run settings lists them"
+    origin = headers.get("origin")
+    if origin and urlsplit(origin).netloc != headers.get("host"):
+        return "another site's page may not ask here"
+    return None
+
+
 def _known(talkers: Mapping[str, Talker], name: str) -> Talker:
     if name not in talkers:
         raise HTTPException(404, f"no model {name!r} here: {', '.join(talkers)}")
     return talkers[name]
 
 
-def _lines(talker: Talker, request: Request) -> Iterator[str]:
-    for piece in talker.ask(request):
-        yield json.dumps(piece._asdict(), ensure_ascii=False) + "\n"
+async def _lines(talker: Talker, request: Request) -> AsyncIterator[str]:
+    """The answer as it grows, a piece a line. Who goes away before its end has it broken off."""
+    loop, pieces = asyncio.get_running_loop(), asyncio.Queue[Piece]()
+
+    def put(piece: Piece) -> None:
+        loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+    asked = talker.begin(request, told=lambda text: put(Piece(text)), done=lambda outcome: put(last(outcome)))
+    try:
+        while True:
+            piece = await pieces.get()
+            yield json.dumps(piece._asdict(), ensure_ascii=False) + "\n"
+            if piece.finish is not None:
+                return
+    finally:
+        asked.drop()

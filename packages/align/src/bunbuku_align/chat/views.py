@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -19,14 +19,13 @@ from bunbuku_contracts import (
     stage,
     view,
 )
-from bunbuku_inference import AnyEngine, Message, Request, Sampling, TransformersEngine, open_model
+from bunbuku_inference import AnyEngine, Message, Piece, Request, Sampling, Talker, TransformersEngine, open_model
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from bunbuku_align.chat.styles import STYLES, Language
-from bunbuku_align.chat.talker import Talker
 
 
 class ChatConfig(Config):
@@ -35,7 +34,8 @@ class ChatConfig(Config):
     language: Language = "ja"
     """Of the page."""
     style: str = "default"
-    """The way of speaking that the system prompt asks for: default, polite, brief, detailed, friendly or tanuki."""
+    """The way of speaking that the system prompt asks for: default, schoolmate, polite, teacher, plain, lists or
+    tanuki."""
     system: str | None = None
     """A system prompt of one's own, instead of the style's. In a terminal."""
     temperature: NonNegativeFloat = 0.7
@@ -51,6 +51,9 @@ class ChatRun(RunSettings):
     host: str = "127.0.0.1"
     """Anyone who reaches it can talk: keep it on this machine, or behind something that asks who they are."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8008
+    hosts: tuple[str, ...] = ()
+    """Names, without a port, by which browsers may ask for the page, besides `host`, localhost and 127.0.0.1. Any other is
+    refused: it may be another site's name that was made to point here."""
     exports: str | None = None
     """Folder in which the page's conversations are kept as dialogues artifacts; left out, none are."""
 
@@ -112,7 +115,7 @@ def chat(config: ChatConfig, models: dict[str, Artifact[Checkpoint]], *, run: Ch
         }
         contents = {name: model.content for name, model in models.items()}
         keep = None if run.exports is None else partial(keep_in, Path(run.exports), contents)
-        app = make_app(talkers, language=config.language, style=config.style, keep=keep)
+        app = make_app(talkers, language=config.language, style=config.style, keep=keep, hosts=(run.host, *run.hosts))
         Console(stderr=True).print(f"http://{run.host}:{run.port}/ (Ctrl-C ends it)")
         uvicorn.run(app, host=run.host, port=run.port, log_level="warning")
 
@@ -121,11 +124,11 @@ def chat(config: ChatConfig, models: dict[str, Artifact[Checkpoint]], *, run: Ch
 def talk(config: ChatConfig, model: Artifact[Checkpoint], *, run: ChatRun = _HERE) -> None:
     """Talk to a checkpoint in the terminal: a line is a turn; `/new` begins again, `/system TEXT` sets the system prompt.
 
-    An empty line or the end of the input ends it.
+    Ctrl-C breaks an answer off; an empty line or the end of the input ends the conversation.
     """
     _check(config)
     console = Console(highlight=False, soft_wrap=True)
-    first = STYLES[config.style].prompt if config.system is None else config.system
+    first = STYLES[config.style].system if config.system is None else config.system
     said: list[Message] = []
     with Talker("model", open_model(run.engine, model.dir)) as talker:
         while line := _line(console):
@@ -138,7 +141,10 @@ def talk(config: ChatConfig, model: Artifact[Checkpoint], *, run: ChatRun = _HER
             said.append(Message(role="user", content=line))
             system = [Message(role="system", content=first)] if first else []
             answer = _shown(console, talker, _request(config, [*system, *said]))
-            said.append(Message(role="assistant", content=answer))
+            if answer.finish == "error":
+                said.pop()  # the question that got no answer
+            else:
+                said.append(Message(role="assistant", content=answer.text))
 
 
 def keep_in(folder: Path, contents: dict[str, str], name: str, messages: Sequence[Message]) -> str:
@@ -170,11 +176,16 @@ def _line(console: Console) -> str:
         return ""
 
 
-def _shown(console: Console, talker: Talker, request: Request) -> str:
-    """Show an answer as it grows, as plain text whatever it looks like."""
-    text = ""
-    with Live(Text(""), console=console, refresh_per_second=12, vertical_overflow="visible") as live:
-        for piece in talker.ask(request):
-            text = piece.text
-            live.update(Text(text, style="red" if piece.finish == "error" else ""))
-    return text
+def _shown(console: Console, talker: Talker, request: Request) -> Piece:
+    """Show an answer as it grows, as plain text whatever it looks like; what there is of it, if it is broken off."""
+    piece = Piece("")
+    with (
+        Live(Text(""), console=console, refresh_per_second=12, vertical_overflow="visible") as live,
+        closing(talker.ask(request)) as pieces,
+    ):
+        try:
+            for piece in pieces:
+                live.update(Text(piece.text, style="red" if piece.finish == "error" else ""))
+        except KeyboardInterrupt:
+            live.update(Text(f"{piece.text} …"))
+    return piece

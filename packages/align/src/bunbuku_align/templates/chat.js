@@ -3,10 +3,14 @@
 const WORDS = {
   ja: { new: "新しい会話", models: "モデル", style: "話し方", system: "システムプロンプト（空なら標準）", temperature: "温度",
         top_p: "top-p", max_tokens: "最大トークン数", seed: "シード", send: "送信", other: "English", say: "メッセージ（Enterで送信、Shift+Enterで改行）",
-        keep: "保存", kept: "保存しました: ", length: "（長さの上限で終わりました）", error: "（エラー）" },
+        keep: "保存", kept: "保存しました: ", length: "（長さの上限で終わりました）", stop: "止める", stopped: "（止めました）",
+        too_long: "会話が長すぎて、このモデルには収まりません。「新しい会話」で始め直してください。", lost: "サーバーに届きません。動いていますか。",
+        refused: "サーバーが受け付けませんでした。", error: "モデルが答えられませんでした。" },
   en: { new: "New conversation", models: "Models", style: "Style", system: "System prompt (empty: the default)", temperature: "Temperature",
         top_p: "Top-p", max_tokens: "Most tokens", seed: "Seed", send: "Send", other: "日本語", say: "Message (Enter sends, Shift+Enter breaks the line)",
-        keep: "Keep", kept: "Kept: ", length: "(ended by the limit of length)", error: "(error)" },
+        keep: "Keep", kept: "Kept: ", length: "(ended by the limit of length)", stop: "Stop", stopped: "(stopped)",
+        too_long: "The conversation is too long for this model: begin a new one.", lost: "The server cannot be reached. Is it running?",
+        refused: "The server did not take the question.", error: "The model could not answer." },
 };
 const find = (id) => document.getElementById(id);
 const make = (tag, name, text) => {
@@ -15,7 +19,7 @@ const make = (tag, name, text) => {
   if (text !== undefined) element.textContent = text;
   return element;
 };
-let about, language, columns = [], busy = 0;
+let about, language, columns = [], busy = 0, stopping = null;
 
 function speak(to) {
   language = to;
@@ -59,13 +63,23 @@ function withSystem(one) {
   return system ? [{ role: "system", content: system }, ...one.messages] : one.messages;
 }
 
-async function post(path, body) {
-  const reply = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+class Refused extends Error {}
+
+async function post(path, body, signal) {
+  const reply = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
   if (!reply.ok) {
     const told = await reply.text();
-    throw new Error(told.slice(0, 500));
+    throw new Refused(told.slice(0, 500));
   }
   return reply;
+}
+
+// A sentence for a person, and then what the server said of it.
+function failed(turn, piece) {
+  const words = WORDS[language];
+  turn.textContent = words[piece.reason] || words.error;
+  turn.classList.add("error");
+  turn.append(make("span", "note", piece.text));
 }
 
 async function answer(one) {
@@ -75,7 +89,7 @@ async function answer(one) {
     const reply = await post("/ask", {
       model: one.model, messages: withSystem(one), temperature: +find("temperature").value, top_p: +find("top_p").value,
       max_tokens: +find("max_tokens").value, seed: +find("seed").value,
-    });
+    }, stopping.signal);
     const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
     for (;;) {
@@ -89,24 +103,27 @@ async function answer(one) {
       }
       one.turns.scrollTop = one.turns.scrollHeight;
     }
+    if (piece.finish === null) piece = { text: piece.text, finish: "error", reason: "lost" };
   } catch (error) {
-    piece = { text: String(error.message || error), finish: "error" };
-    turn.textContent = piece.text;
+    if (stopping.signal.aborted) piece = { text: piece.text, finish: "stopped" };
+    else piece = { text: String(error.message || error), finish: "error", reason: error instanceof Refused ? "refused" : "lost" };
   }
   turn.classList.remove("writing");
-  if (piece.finish === "error" || piece.finish === null) {
-    turn.classList.add("error");
-    turn.append(make("span", "note", WORDS[language].error));
+  if (piece.finish === "error") {
+    failed(turn, piece);
     one.messages.pop(); // the question that got no answer
     return;
   }
-  one.messages.push({ role: "assistant", content: piece.text });
-  if (piece.finish === "length") turn.append(make("span", "note", WORDS[language].length));
+  if (piece.finish !== "stop") turn.append(make("span", "note", WORDS[language][piece.finish]));
+  if (piece.text) one.messages.push({ role: "assistant", content: piece.text });
+  else one.messages.pop(); // stopped before its first letter, or nothing was said
 }
 
 async function say(text) {
   if (!text || busy) return;
   find("send").disabled = true;
+  find("stop").disabled = false;
+  stopping = new AbortController();
   busy = columns.length;
   await Promise.all(columns.map(async (one) => {
     one.messages.push({ role: "user", content: text });
@@ -115,6 +132,7 @@ async function say(text) {
     busy -= 1;
   }));
   find("send").disabled = false;
+  find("stop").disabled = true;
   document.body.dataset.answered = String(Number(document.body.dataset.answered || 0) + 1);
 }
 
@@ -145,11 +163,12 @@ async function begin() {
     find("style").append(option);
   }
   find("style").value = about.style;
-  find("style").onchange = () => { find("system").value = about.styles[find("style").value].prompt; };
+  find("style").onchange = () => { find("system").value = about.styles[find("style").value].system; };
   find("style").onchange();
   speak(about.language);
   arrange();
   find("language").onclick = () => speak(language === "ja" ? "en" : "ja");
+  find("stop").onclick = () => stopping && stopping.abort();
   find("new").onclick = () => { if (!busy) { columns = []; arrange(); } };
   const send = () => { const text = find("text").value.trim(); find("text").value = ""; say(text); };
   find("say").onsubmit = (event) => { event.preventDefault(); send(); };

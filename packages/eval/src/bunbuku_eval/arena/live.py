@@ -1,23 +1,18 @@
-"""Two models that answer while a voter watches. Each has a thread, which asks it what waits together.
+"""Two models that answer while a voter watches, each asked by a talker of its own.
 
 What an answer is worth is decided by what is in the store: an answer is kept there when it is whole, whether or not
 anybody is still watching, and only then can its duel be decided.
 """
 
 import hashlib
-import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bunbuku_contracts import BunbukuError
-from bunbuku_inference import Answer, Failure, Message, Model, Request, Sampling
+from bunbuku_inference import Answer, Failure, Message, Model, Request, Sampling, Talker
 
 from bunbuku_eval.arena.store import Store
 from bunbuku_eval.arena.tables import SIDES, Duel, Side, Turn
-
-_TOGETHER = 16
-"""Requests that one model is asked at once."""
 
 
 @dataclass
@@ -28,51 +23,6 @@ class Running:
     whole: set[Side] = field(default_factory=set[Side])
 
 
-@dataclass
-class _Asked:
-    request: Request
-    told: Callable[[str], None]
-    done: Callable[[Answer | Failure], None]
-
-
-class _Contestant:
-    """A model with its thread."""
-
-    def __init__(self, name: str, model: Model) -> None:
-        self._model = model
-        self._waiting: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name=f"contestant-{name}", daemon=True)
-        self._thread.start()
-
-    def ask(self, asked: _Asked) -> None:
-        self._waiting.put(asked)
-
-    def close(self) -> None:
-        self._waiting.put(None)
-        self._thread.join()
-        self._model.close()
-
-    def _work(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            batch, last = [first], False
-            while len(batch) < _TOGETHER and not self._waiting.empty():
-                more = self._waiting.get()
-                if more is None:
-                    last = True
-                    break
-                batch.append(more)
-            for one, outcome in zip(batch, self._outcomes(batch), strict=True):
-                one.done(outcome)
-            if last:
-                return
-
-    def _outcomes(self, batch: Sequence[_Asked]) -> Sequence[Answer | Failure]:
-        try:
-            return self._model.stream([one.request for one in batch], lambda at, text: batch[at].told(text))
-        except (BunbukuError, RuntimeError, ValueError, OSError) as error:
-            return [Failure(reason="exhausted", detail=str(error))] * len(batch)
-
-
 class Live:
     """The models of a live arena."""
 
@@ -80,15 +30,15 @@ class Live:
         self.names = sorted(models)
         self.starting = threading.Lock()
         """Held from a turn's entry in the store until its answers are begun, and by who asks whether they are lost."""
-        self._contestants = {name: _Contestant(name, model) for name, model in models.items()}
+        self._talkers = {name: Talker(name, model) for name, model in models.items()}
         self._store, self._sampling = store, sampling
         self._lock = threading.Lock()
         self._running: dict[str, Running] = {}
 
     def close(self) -> None:
         """Answer what waits, then give the models back."""
-        for contestant in self._contestants.values():
-            contestant.close()
+        for talker in self._talkers.values():
+            talker.close()
 
     def running(self, duel: str) -> Running | None:
         """What is being written for a duel, if anything is."""
@@ -104,9 +54,14 @@ class Live:
         for side, model in zip(SIDES, (duel.left, duel.right), strict=True):
             # The seed is the duel's own: nobody gets another's answer, and both models draw alike.
             request = Request(prompt=_history(turns, side), sampling=self._sampling, seed=_seed(duel.id, number))
-            self._contestants[model].ask(self._asked(request, duel.id, number, side, running))
+            told, done = self._listeners(duel.id, number, side, running)
+            self._talkers[model].begin(request, told=told, done=done)
 
-    def _asked(self, request: Request, duel: str, turn: int, side: Side, running: Running) -> _Asked:
+    def _listeners(
+        self, duel: str, turn: int, side: Side, running: Running
+    ) -> tuple[Callable[[str], None], Callable[[Answer | Failure], None]]:
+        """What is done with an answer as it grows and when it is whole."""
+
         def told(text: str) -> None:
             running.texts[side] = text
 
@@ -121,7 +76,7 @@ class Live:
                 with self._lock:
                     self._running.pop(duel, None)
 
-        return _Asked(request, told, done)
+        return told, done
 
 
 def _history(turns: Sequence[Turn], side: Side) -> tuple[Message, ...]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
-from bunbuku_contracts import Config
+from bunbuku_contracts import Config, manners
 from pydantic import Field, PositiveInt, model_validator
 
 from bunbuku_synth.item import Turn
@@ -117,28 +117,18 @@ _POLITE = re.compile(
 
 MANNERS = (
     Manner(name="none", system=""),
-    Manner(
-        name="schoolmate",
-        system="あなたは中学生です。友達と話すように、タメ口で答えてください。敬語は使わないでください。",
-        polite=False,
+    *(
+        Manner(name=name, system=manners.MANNERS[name].system, polite=polite, listed=name == "lists")
+        for name, polite in (
+            ("schoolmate", False),
+            ("polite", True),
+            ("teacher", True),
+            ("plain", False),
+            ("lists", None),
+        )
     ),
-    Manner(
-        name="polite",
-        system="あなたは窓口の係員です。です・ますで終わる丁寧な言葉で、落ち着いて答えてください。",
-        polite=True,
-    ),
-    Manner(
-        name="teacher",
-        system="あなたは小学校の先生です。難しい言葉を使わず、です・ますで優しく教えてください。",
-        polite=True,
-    ),
-    Manner(
-        name="plain",
-        system="あなたは辞書の編集者です。「である」調で、余計な前置きなしに簡潔に答えてください。",
-        polite=False,
-    ),
-    Manner(name="lists", system="答えは必ず箇条書きにしてください。各項目は一行にしてください。", listed=True),
 )
+"""The words of each are those that the chat page has for it."""
 _USER = "あなたは{{ persona }}です。AIと話しています。AIではなく、人としての発言だけを書いてください。"
 
 
