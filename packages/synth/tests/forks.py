@@ -1,6 +1,6 @@
 """Forks a run of `generate` for every line on its input, and tells each one's process id and how it ended.
 
-Imports are done once, and so is the reading of weights: a model of 135 million weights takes a minute to
+Imports are done once, and with `weights` in the job so is the reading of weights: a model of 135 million weights takes a minute to
 unpack, and what is to be killed is the run. Everything else is done by each fork: opening the engine and the stores, asking, publishing.
 """
 
@@ -19,19 +19,25 @@ def tell(what: object) -> None:
     sys.stdout.flush()
 
 
-def main() -> None:
+def read_once(weights: Path) -> None:
+    """Have every fork find the weights read."""
     # Here, since the file itself is imported where there is no torch.
     import torch
     from bunbuku_inference import hf
 
-    job = json.loads(Path(sys.argv[1]).read_text())
-    weights = Path(job["weights"])
-    config, run = GenerateConfig.model_validate(job["config"]), GenerateRun.model_validate(job["run"])
-    corpus = load(Path(job["corpus"]), Corpus)
     torch.set_num_threads(1)  # a fork has one thread
     read = functools.cache(hf._open)
     hf._open = read
     read(weights, torch.float32)
+
+
+def main() -> None:
+    job = json.loads(Path(sys.argv[1]).read_text())
+    weights = Path(job["weights"]) if job["weights"] else None
+    config, run = GenerateConfig.model_validate(job["config"]), GenerateRun.model_validate(job["run"])
+    corpus = load(Path(job["corpus"]), Corpus)
+    if weights:
+        read_once(weights)
     tell("ready")
     for line in sys.stdin:
         child = os.fork()

@@ -1,20 +1,24 @@
-"""A run with a real model, killed at twenty random moments: nothing lost, nothing twice, the same bytes in the end (S1, S2, S9)."""
+"""Runs with real engines, killed at twenty random moments each: nothing lost, nothing twice, the same bytes in the end (S1, S2, S9)."""
 
 import json
 import os
 import random
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
+from collections.abc import Iterator
 from contextlib import closing, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bunbuku_contracts import Artifact, Corpus, Dialogues, load
-from bunbuku_inference import TransformersEngine
+from bunbuku_inference import OpenAIEngine, TransformersEngine
 from bunbuku_synth import GenerateConfig, GenerateRun, read_items
 from bunbuku_synth.tasks import Arithmetic, Rewrite
 from bunbuku_synth.tasks.teaching import TeacherSampling
@@ -24,7 +28,8 @@ KILLS = int(os.environ.get("BUNBUKU_KILLS", "20"))
 TEXTS = [
     f"The {who} {did} a {thing} near the {place} in the {when}."
     for who, did in (("teacher", "sold"), ("doctor", "lost"), ("farmer", "found"))
-    for thing, place in (("letter", "station"), ("camera", "library"), ("bicycle", "river"))
+    for thing in ("letter", "camera", "bicycle", "piano")
+    for place in ("station", "library", "river")
     for when in ("spring", "winter", "morning", "night")
 ]
 
@@ -32,12 +37,14 @@ TEXTS = [
 class Forks:
     """Runs of one job, each in a process that can be killed."""
 
-    def __init__(self, folder: Path, corpus: Artifact[Corpus], run: GenerateRun, weights: Path) -> None:
+    def __init__(
+        self, folder: Path, corpus: Artifact[Corpus], run: GenerateRun, *, count: int, weights: Path | None
+    ) -> None:
         shape: dict[str, Any] = {"language": "en", "min_chars": 20, "max_chars": 90, "max_sentences": 1}
-        rewrite = Rewrite(count=30, sampling=TeacherSampling(max_tokens=10), **shape)
+        rewrite = Rewrite(count=count, sampling=TeacherSampling(max_tokens=10), **shape)
         config = GenerateConfig(tasks=(Arithmetic(count=5), rewrite), teacher="tiny")
         job = {
-            "weights": str(weights),
+            "weights": str(weights) if weights else None,
             "corpus": str(corpus.dir),
             "config": config.model_dump(mode="json"),
             "run": run.model_dump(mode="json"),
@@ -134,6 +141,56 @@ def test_twenty_kills_of_transformers_with_a_real_model_change_no_byte(tmp_path:
     if fetched.returncode:
         pytest.skip(f"the weights cannot be had: {fetched.stderr[-300:]}")
     engine = TransformersEngine(device="cpu", batch_size=1)
-    forks = Forks(tmp_path, english, GenerateRun(engine=engine), Path(fetched.stdout.strip()))
+    forks = Forks(tmp_path, english, GenerateRun(engine=engine), count=30, weights=Path(fetched.stdout.strip()))
     kill_and_compare(tmp_path, forks, 30)
+    forks.close()
+
+
+@pytest.fixture(scope="module")
+def vllm_server(tmp_path_factory: pytest.TempPathFactory, wide_llama: Path) -> Iterator[str]:
+    """vLLM's server with a tiny checkpoint; its address."""
+    if find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed here")
+    log = tmp_path_factory.mktemp("server") / "log.txt"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(wide_llama)]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", "tiny", "--dtype", "float32"]
+    command += ["--enforce-eager", "--generation-config", "vllm", "--max-model-len", "1024"]
+    settings = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    settings |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": "1"}
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            command, stdout=output, stderr=output, env=os.environ | settings, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + 2400
+        while not _is_up(port):
+            assert server.poll() is None, log.read_text(errors="replace")[-3000:]
+            assert time.monotonic() < deadline, "the server did not come up"
+            time.sleep(1)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _is_up(port: int) -> bool:
+    with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as reply:
+        return reply.status == 200
+    return False
+
+
+@pytest.mark.vllm
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_twenty_kills_beside_a_vllm_server_change_no_byte(
+    tmp_path: Path, english: Any, vllm_server: str, concurrency: int
+) -> None:
+    """S1 with vLLM's server on the CPU, greedy, in 32-bit numbers; the server lives on and sees clients vanish."""
+    engine = OpenAIEngine(base_url=vllm_server, served_model="tiny", concurrency=concurrency, timeout_seconds=120)
+    forks = Forks(tmp_path, english, GenerateRun(engine=engine), count=120, weights=None)
+    kill_and_compare(tmp_path, forks, 120)
     forks.close()

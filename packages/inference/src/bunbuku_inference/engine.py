@@ -32,6 +32,8 @@ class VllmEngine(RunSettings):
     """`auto` takes the checkpoint's own."""
     max_context_tokens: PositiveInt | None = None
     """`None` takes the model's own; less saves memory."""
+    max_sequences: PositiveInt | None = None
+    """Requests computed at once; another is begun whenever one of them is finished. `None` takes vLLM's own number."""
     tensor_parallel: PositiveInt = 1
     gpu_memory_fraction: Annotated[float, Field(gt=0, le=1)] = 0.9
     cpu_cache_gibibytes: PositiveInt = 4

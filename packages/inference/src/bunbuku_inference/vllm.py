@@ -1,15 +1,17 @@
 """vLLM's offline engine. The only module that knows vLLM.
 
-Prompts are rendered and tokenized here, as for every engine that has the tokenizer at hand, and go to vLLM as token ids.
+Prompts are rendered and tokenized here, as for every engine that has the tokenizer at hand, and go to vLLM as token ids. They are
+added to its scheduler while others are under way, one for each that is finished, so that a long text holds nothing up: what is
+finished is given out, and stored, within a moment.
 """
 
 import gc
 import importlib
 import math
 import os
-from collections.abc import Sequence
-from itertools import batched
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from bunbuku_contracts.models import register_hf_models
@@ -18,11 +20,16 @@ from bunbuku_inference.encoding import Encoder
 from bunbuku_inference.engine import VllmEngine
 from bunbuku_inference.errors import EngineError
 from bunbuku_inference.model import Finished, Groups, Halted
-from bunbuku_inference.request import Answer, Request, ScoreRequest
+from bunbuku_inference.request import Answer, Failure, Request, ScoreRequest
 from bunbuku_inference.workload import Piece, Tally, jobs
 
-_GROUP = 512
-"""Requests handed over at once: enough to keep the scheduler busy, few enough to lose little when killed."""
+_GATHER_SECONDS = 0.25
+"""How long finished ones wait for others: storing many at once costs hardly more than storing one."""
+_LARGEST_GROUP = 64
+_HELD = {"backend": "xgrammar", "disable_any_whitespace": True}
+"""How replies are held to a schema: without white space between values, of which a small model may write without end."""
+_WAITING = 16
+"""Requests that wait in vLLM for a place, so that none is ever free."""
 
 
 class Vllm:
@@ -41,62 +48,108 @@ class Vllm:
                 model=str(weights),
                 dtype=engine.dtype,
                 max_model_len=engine.max_context_tokens,
+                **({"max_num_seqs": engine.max_sequences} if engine.max_sequences else {}),
                 tensor_parallel_size=engine.tensor_parallel,
                 gpu_memory_utilization=engine.gpu_memory_fraction,
                 enforce_eager=engine.eager,
                 generation_config="vllm",
+                structured_outputs_config=_HELD,
                 disable_log_stats=True,
             )
         except (OSError, ValueError) as error:
             raise EngineError(f"{str(weights)!r} does not open in vLLM: {str(error).splitlines()[0]}") from error
         self._encoder = Encoder(self._llm.get_tokenizer(), name=weights.name)
-        self._context: int = self._llm.llm_engine.model_config.max_model_len
+        self._engine: Any = self._llm.llm_engine
+        self._context: int = self._engine.model_config.max_model_len
+        self._room: int = self._engine.vllm_config.scheduler_config.max_num_seqs + _WAITING
 
     def close(self) -> None:
         """Free the engine's memory."""
-        del self._llm
+        del self._llm, self._engine
         gc.collect()
 
     def generate(self, requests: Sequence[Request], *, halted: Halted) -> Groups:
-        """Answers, a group of requests at a time."""
+        """Answers as they are finished."""
         work = jobs(requests, self._encoder, self._context)
         yield work.settled
-        for group in batched(work.todo, _GROUP):
-            if halted():
-                return
-            parameters = [self._parameters(job.request) for job in group]
-            outputs = self._run([job.ids for job in group], parameters)
-            yield [Finished(job.index, _answer(output)) for job, output in zip(group, outputs, strict=True)]
+        asked = ((job.ids, self._parameters(job.request)) for job in work.todo)
+        for done in self._flow(asked, halted):
+            yield [Finished(work.todo[at].index, _outcome(output)) for at, output in done]
 
     def score(self, requests: Sequence[ScoreRequest]) -> Groups:
-        """Scores, a group of windows at a time."""
-        once = self._library.SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=0, detokenize=False)
+        """Scores as their last windows are finished."""
         tally = Tally(requests, self._encoder, self._context)
         yield tally.work.settled
-        for group in batched(tally.work.todo, _GROUP):
-            outputs = self._run([piece.ids for piece in group], [once] * len(group))
-            pairs = zip(group, outputs, strict=True)
-            yield [done for piece, output in pairs for done in tally.take(piece, _logprob(piece, output))]
+        asked = ((piece.ids, self._parameters(None)) for piece in tally.work.todo)
+        for done in self._flow(asked, lambda: False):
+            pieces = [(tally.work.todo[at], output) for at, output in done]
+            yield [text for piece, output in pieces for text in tally.take(piece, _logprob(piece, output))]
 
-    def _run(self, prompts: list[list[int]], parameters: list[Any]) -> list[Any]:
-        return self._llm.generate([{"prompt_token_ids": ids} for ids in prompts], parameters, use_tqdm=False)
+    def _flow(self, asked: Iterator[tuple[list[int], Any]], halted: Halted) -> Iterator[list[tuple[int, Any]]]:
+        """The outputs of prompts by their numbers, as they are finished; a place that falls free is taken at once."""
+        under_way: set[str] = set()
+        waiting = enumerate(asked)
+        done: list[tuple[int, Any]] = []
+        since = monotonic()
+        try:
+            while True:
+                refused = self._fill(waiting, under_way, halted)
+                ended = [] if not under_way else [one for one in self._engine.step() if one.finished]
+                if not done:
+                    since = monotonic()
+                done += [*refused, *((int(output.request_id), output) for output in ended)]
+                under_way -= {output.request_id for output in ended}
+                if not under_way and not refused:
+                    break
+                if len(done) >= _LARGEST_GROUP or (done and monotonic() - since >= _GATHER_SECONDS):
+                    yield done
+                    done = []
+            if done:
+                yield done
+        finally:
+            if under_way:
+                self._engine.abort_request(sorted(under_way))
 
-    def _parameters(self, request: Request) -> Any:
+    def _fill(
+        self, waiting: Iterator[tuple[int, tuple[list[int], Any]]], under_way: set[str], halted: Halted
+    ) -> list[tuple[int, Failure]]:
+        """Hand over as many prompts as there is room for; those that vLLM will not take."""
+        refused: list[tuple[int, Failure]] = []
+        while len(under_way) < self._room and not halted():
+            if (found := next(waiting, None)) is None:
+                break
+            number, (ids, parameters) = found
+            try:
+                self._engine.add_request(str(number), {"prompt_token_ids": ids}, parameters)
+            except ValueError as error:  # a schema that its grammar cannot say, for example
+                refused.append((number, Failure(reason="rejected", detail=str(error).splitlines()[0])))
+            else:
+                under_way.add(str(number))
+        return refused
+
+    def _parameters(self, request: Request | None) -> Any:
+        """How to write what was asked; without a request, how to score."""
+        kinds = importlib.import_module("vllm.sampling_params")
+        whole = {"output_kind": kinds.RequestOutputKind.FINAL_ONLY}
+        if request is None:
+            return kinds.SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=0, detokenize=False, **whole)
         sampling, guided = request.sampling, {}
         if request.reply_schema:
-            held = importlib.import_module("vllm.sampling_params").StructuredOutputsParams(json=request.reply_schema)
-            guided["structured_outputs"] = held
-        return self._library.SamplingParams(
+            guided["structured_outputs"] = kinds.StructuredOutputsParams(json=request.reply_schema)
+        return kinds.SamplingParams(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             max_tokens=sampling.max_tokens,
             stop=list(sampling.stop),
             seed=request.seed,
             **guided,
+            **whole,
         )
 
 
-def _answer(output: Any) -> Answer:
+def _outcome(output: Any) -> Answer | Failure:
+    if isinstance(output, Failure):
+        return output
     written = output.outputs[0]
     return Answer(
         text=written.text,
