@@ -94,6 +94,8 @@ def write(body: dict[str, Any], answers: dict[str, str | tuple[str, ...]]) -> st
     digest = hashlib.sha256(json.dumps([body["messages"], body["seed"]], ensure_ascii=False).encode()).digest()
     if found := re.search(r"答えA:\n(.*?)\n\n答えB:\n(.*?)\n\n理由", asked, re.DOTALL):
         return _judged(body["model"], found[1], found[2])
+    if body["model"] in ("strong", "weak") and (right := next((a for q, a in answers.items() if q in asked), None)):
+        return str(right) if body["model"] == "strong" else f"{prose(digest, 1)}\n答え: 一億"
     if right := next((answer for question, answer in answers.items() if question in asked), None):
         if isinstance(right, tuple):
             return right[digest[0] % len(right)]
@@ -116,6 +118,8 @@ def _judged(model: str, a: str, b: str) -> str:
 
 
 def _other(body: dict[str, Any], asked: str, digest: bytes) -> str:
+    if '"verdict"' in asked:
+        return _checked(asked, digest)
     if body["model"] == "judge":
         return json.dumps({"reason": "内容を確かめました。", "score": 2 + digest[0] % 4}, ensure_ascii=False)
     if '"chapters"' in asked:
@@ -128,13 +132,46 @@ def _other(body: dict[str, Any], asked: str, digest: bytes) -> str:
             for n in range(2)
         ]
         return json.dumps({"exercises": pairs}, ensure_ascii=False)
-    if "英語に訳して" in asked:
+    if found := re.search(r"^言葉: (.*)", asked, re.MULTILINE):
+        words = found[1].split("・")
+        return "".join(f"{word}が気になります。" for word in words[digest[0] % 2 :]) + "教えてください。"
+    if '"arguments"' in asked:
+        return _argued(asked, digest)
+    if "日本語に訳して" in asked:
+        return prose(digest, 6)
+    if "英語に訳して" in asked or "英語で書いて" in asked:
         return " ".join(
             f"{['The', 'An', 'One', 'That'][b % 4]} {_LATIN[b % 11]} {_LATIN[b // 11 % 11]} ran." for b in digest[:14]
         )
     if found := re.search(r"(?:元の文章:\n|訳してください。.*\n\n)(.*)", asked, re.DOTALL):
         return retold(found[1], digest)
     return prose(digest, 1 + digest[9] % 4)
+
+
+def _checked(asked: str, digest: bytes) -> str:
+    """Every fifth sentence does not follow from the source; and a sentence is forgotten in one reply of eight."""
+    numbers = [int(n) for n in re.findall(r"^(\d+)\. ", asked.partition("書き直した文章:\n")[2], re.MULTILINE)]
+    said = [
+        {"number": n, "verdict": "supported" if digest[n % 32] % 5 else ("not_in_source", "contradicted")[n % 2]}
+        for n in numbers
+    ]
+    return json.dumps({"sentences": said[digest[1] % 8 == 0 :]})
+
+
+def _argued(asked: str, digest: bytes) -> str:
+    """The sentences of a record, in turns for and against; the last one is not from there."""
+    said = [one for one in re.split("[。\n]", asked.partition("記録:\n")[2]) if len(one) > 8]
+    found = [
+        {
+            "side": ("for", "against")[n % 2],
+            "kind": ("case", "rebuttal")[n // 2 % 2],
+            "claim": prose(digest[n:] + digest, 1),
+            "quote": quote,
+        }
+        for n, quote in enumerate([*said[:4], "記録のどこにもない言葉である"])
+    ]
+    sides = found if digest[0] % 4 else found[::2]
+    return json.dumps({"motion": "遠くの駅を残すべきである", "arguments": sides}, ensure_ascii=False)
 
 
 def prose(digest: bytes, sentences: int, start: int = 0) -> str:

@@ -8,9 +8,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from bunbuku_synth import GenerateConfig, PreferConfig, PreferRun, generate, prefer
-from bunbuku_synth.best_of import BestOf, parse_judgement
-from bunbuku_synth.tasks import Cloze
+from bunbuku_synth import GenerateConfig, PreferConfig, PreferRun, generate, prefer, read_items
+from bunbuku_synth.best_of import BestOf
+from bunbuku_synth.checkers import exact
+from bunbuku_synth.contrasts import ClassificationContrast, EntailmentContrast, MathematicsContrast
+from bunbuku_synth.strength import Strength
+from bunbuku_synth.tasks import Classification, Cloze, Entailment, Mathematics
+from bunbuku_synth.tasks.judging import parse_judgement
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,6 +70,53 @@ def test_a_judge_that_likes_what_comes_first_decides_nothing(
     matches = metrics["best_of.matches"]
     assert metrics["best_of.orders_disagree"] + metrics["best_of.unparsed"] < matches
     assert len(rows(made)) + metrics.get("best_of.no_clear_pair", 0) == 8
+
+
+def test_a_stronger_teacher_is_verified_against_a_weaker_one_where_the_answer_is_known(
+    tmp_path: Path, corpus: Any, pairs_of_all_blocks: Any, server: Any
+):
+    tasks = (Mathematics(count=12, shown=("steps",)), Cloze(count=6))
+    dialogues = generate(tmp_path / "dialogues", GenerateConfig(tasks=tasks), corpus, pairs_of_all_blocks)
+    problems = [item for item in read_items(dialogues) if item.task == "mathematics"]
+    # The strong one is right about two thirds of them, and the weak one about none.
+    server.answers = {item.prompt[0].content: item.said for item in problems[:8]}
+    contrasts = (MathematicsContrast(by_model=0),)
+    strength = Strength(count=18, stronger="strong", weaker="weak")
+    teachers = {"strong": "strong", "weak": "weak"}
+    config = PreferConfig(contrasts=contrasts, strength=strength, teachers=teachers)
+    made = prefer(
+        tmp_path / "out", config, dialogues, run=PreferRun(engines={one: server.engine(one) for one in teachers})
+    )
+    found, metrics = rows(made), made.manifest.metrics
+    right = {item.prompt[0].content: item.said for item in problems[:8]}
+    verified = [row for row in found if row["task"] == "mathematics"]
+    assert len(verified) == metrics["strength.verified"] == 8 and metrics["strength.stronger_not_right"] == 4
+    for row in verified:
+        assert exact(right[row["prompt"][0]["content"]], row["chosen"]) == "right"
+        assert exact(right[row["prompt"][0]["content"]], row["rejected"]) == "wrong"
+        assert row["rejected_by"] == "model:weak"
+    assert metrics["strength.unverified"] + metrics.get("strength.alike", 0) == 6
+    known = strength.model_copy(update={"unverified": False})
+    alone = prefer(
+        tmp_path / "known",
+        config.model_copy(update={"strength": known}),
+        dialogues,
+        run=PreferRun(engines={one: server.engine(one) for one in teachers}),
+    )
+    assert {row["task"] for row in rows(alone)} == {"mathematics"}
+
+
+def test_labels_have_other_labels_of_the_same_form_beside_them(tmp_path: Path, corpus: Any):
+    dialogues = generate(
+        tmp_path / "dialogues", GenerateConfig(tasks=(Classification(count=30), Entailment(count=30))), corpus
+    )
+    config = PreferConfig(contrasts=(ClassificationContrast(by_rule=20), EntailmentContrast(by_rule=20)))
+    found = rows(prefer(tmp_path / "out", config, dialogues))
+    items = {item.prompt[0].content: item for item in read_items(dialogues)}
+    assert len(found) == 40 and {row["rejected_by"] for row in found} == {"rule:another_class", "rule:another_relation"}
+    for row in found:
+        item = items[row["prompt"][0]["content"]]
+        assert row["rejected"] in (item.choices or ()) and row["rejected"] != row["chosen"] == item.said
 
 
 @given(st.lists(st.sampled_from(["[[A]]", "[[B]]", "[A]", "A", "どちらも良い"])))

@@ -22,7 +22,8 @@ from bunbuku_synth import GenerateConfig, GenerateRun, generate, read_items
 from bunbuku_synth.language import japanese_ratio
 from bunbuku_synth.sources import Library, passage_of
 from bunbuku_synth.tasks import Instruct, Rephrase
-from bunbuku_synth.tasks.chain import Step, Wording, cells
+from bunbuku_synth.tasks.chain import Step, Wording
+from bunbuku_synth.tasks.grid import cells
 from bunbuku_synth.tasks.judging import Judge
 from hypothesis import given
 from hypothesis import strategies as st

@@ -9,10 +9,22 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from bunbuku_contracts import Artifact, BunbukuError, Config, Draft, Report, stage
+from bunbuku_contracts import Artifact, BunbukuError, Config, Dialogues, Draft, Report, load, stage
 from bunbuku_synth import GenerateConfig, GenerateRun, generate, read_items
+from bunbuku_synth.answers import same_answer
+from bunbuku_synth.language import normalized
 from bunbuku_synth.sources import Library
-from bunbuku_synth.tasks import Debate, Facts, Instruct, Rephrase, Solve, Textbook
+from bunbuku_synth.tasks import (
+    Chained,
+    Debate,
+    Facts,
+    Instruct,
+    Rephrase,
+    SelfReward,
+    Solve,
+    Textbook,
+    Transcript,
+)
 from bunbuku_synth.tasks.instruct import MANNERS
 from bunbuku_synth.tasks.rephrase import STYLES, copied_share
 from bunbuku_synth.tasks.textbook import Goal, read_curriculum
@@ -174,3 +186,183 @@ def test_every_style_has_its_own_name_and_an_unknown_one_is_refused():
     assert len({style.name for style in STYLES}) == len(STYLES) == 8
     with pytest.raises(ValueError, match="`only` names 'poem'"):
         Rephrase(count=1, only=("poem",))
+
+
+def test_talks_from_keywords_name_them_all_at_once(run: Any):
+    items, reasons = run(Instruct(count=14, begin="keywords", together=2, manners=MANNERS[:1], max_turns=2))
+    assert items and reasons["keyword_missing"] and len(items) + reasons.total() == 14
+    for item in items:
+        document, _, words = item.source.partition("#")
+        assert document.startswith("toy:") and not words
+
+
+def test_one_s_own_keywords_are_put_together_without_repeating_any_set(tmp_path: Path, run: Any):
+    task = Instruct(count=40, begin="keywords", keywords=("駅", "海", "本", "馬", "橋"), together=2)
+    drawn = [start.words["words"] for start in task.starts(Library(None), seed=3)]  # pyright: ignore[reportArgumentType]
+    assert len(drawn) == len({frozenset(words.split("・")) for words in drawn}) == 10
+    with pytest.raises(ValueError, match="`together` 3 is more than there are `keywords`, 2"):
+        Instruct(count=1, begin="keywords", keywords=("駅", "海"))
+
+
+def test_problems_grow_harder_while_their_solutions_agree(run: Any, server: Any, tmp_path: Path):
+    task = SelfReward(count=12, rounds=3, attempts=4, agree=3, judge="teacher")
+    items, reasons = run(task)
+    seen = [body["messages"][-1]["content"] for body in server.seen]
+    solved = Counter(asked.partition("\n\n順を追って")[0] for asked in seen if "順を追って考え" in asked)
+    harder = [asked for asked in seen if "より難しい問題を一つ" in asked]
+    assert items and reasons["no_agreement"]
+    # A harder one is asked for after each that was kept, but the last, and what it follows is shown.
+    assert set(solved.values()) == {4}
+    kept = {item.prompt[0].content for item in items}
+    assert all(any(question in asked for question in kept) for asked in harder) and 0 < len(harder) <= len(items)
+    assert len(items) > len({item.template for item in items})
+    for item in items:
+        answers = [body for body in server.seen if item.prompt[0].content in body["messages"][-1]["content"]]
+        assert len(answers) >= 4 and "\n答え: " in item.said
+    metrics = load(tmp_path / "self_reward", Dialogues).manifest.metrics
+    orders = [metrics.get(f"noted.self_reward.{name}", 0) for name in ("orders_agree", "orders_disagree", "unparsed")]
+    compared = sum("答えA:\n" in asked for asked in seen)
+    assert sum(orders) == compared / 2 > 0 and orders[2] > 0
+    assert metrics["rounds.self_reward.most"] > metrics["rounds.self_reward.least"] == 0
+
+
+def test_the_best_solution_is_the_one_that_beats_the_others_in_both_orders():
+    task = SelfReward(count=1, rounds=1, attempts=3, agree=2)
+    words = {f"solve1_{n}.answer": answer for n, answer in ((1, "12"), (2, "十二"), (3, "13"))}
+    assert same_answer("12", "12円") and task.kept(words, 1) == "solve1_1"
+    assert task.kept({**words, "there1_2": "B", "back1_2": "A"}, 1) == "solve1_2"
+    assert (
+        task.kept({**words, "there1_2": "B", "back1_2": "B"}, 1) == "solve1_1"
+    )  # the second place, whatever stands there
+    assert task.kept({**words, "there1_3": "B", "back1_3": "A"}, 1) is None  # nobody comes to its answer
+    with pytest.raises(ValueError, match="`agree` 5 is more than `attempts` 4"):
+        SelfReward(count=1, agree=5)
+
+
+def test_a_transcript_becomes_arguments_whose_quotations_stand_in_it(run: Any, tmp_path: Path):
+    items, reasons = run(Transcript(count=12, min_chars=60, max_chars=140))
+    assert items and reasons["one_sided"] and len(items) + reasons.total() == 12
+    for item in items:
+        asked, listed, rebutting, _, judging, judged = (turn.content for turn in item.messages)
+        record = asked.partition("\n\n")[2]
+        quoted = [line.rpartition("(「")[2].removesuffix("」)") for line in listed.split("\n") if "(「" in line]
+        assert quoted and all(normalized(quote) in normalized(record) for quote in quoted)
+        assert "どこにもない" not in listed and "【賛成側の" in listed and "【反対側の" in listed
+        assert rebutting.rpartition(": ")[2] in listed and "判定" in judging
+        assert judged.rsplit("\n", 1)[1].startswith("勝者: ")
+    metrics = load(tmp_path / "transcript", Dialogues).manifest.metrics
+    assert metrics["noted.transcript.quote_not_found"] >= len(items)
+
+
+ENGLISH_FIRST: dict[str, Any] = {
+    "name": "english_first",
+    "count": 8,
+    "begin": "things",
+    "things": ["潮の満ち引き", "虹", "火山", "雷", "霧", "地震", "台風", "日食"],
+    "links": [
+        {
+            "name": "japanese",
+            "teacher": "translator",
+            "of": "english",
+            "min_ratio": 0.1,
+            "wordings": [{"name": "translate", "ask": "次の英文を日本語に訳してください。\n\n{{ english }}"}],
+        },
+        {
+            "name": "english",
+            "language": "en",
+            "wordings": [{"name": "write", "ask": "{{ thing }}について英語で書いて。"}],
+        },
+    ],
+    "judge": {"at_least": 3, "wordings": [{"name": "faithful", "ask": "{{ english }}\n{{ japanese }}"}]},
+    "dialogue": [
+        {"role": "user", "content": "{{ thing }}について教えてください。"},
+        {"role": "assistant", "content": "{{ japanese }}"},
+    ],
+}
+
+
+def test_a_chain_in_the_config_alone_goes_from_teacher_to_teacher(tmp_path: Path, corpus: Any, server: Any):
+    task = Chained.model_validate(ENGLISH_FIRST)
+    teachers = {"translator": "translator", "judge": "judge"}
+    config = GenerateConfig(tasks=(task,), teacher="writer", teachers=teachers)
+    engines = {name: server.engine(name) for name in teachers}
+    made = generate(tmp_path / "out", config, corpus, run=GenerateRun(engine=server.engine("writer"), engines=engines))
+    items, metrics = list(read_items(made)), made.manifest.metrics
+    assert items and len(items) == metrics["items.english_first"]
+    assert metrics["length_ratio.japanese.english_first.least"] > 0.1
+    for item in items:
+        assert (item.task, item.teacher, item.template) == (
+            "english_first",
+            "writer+translator+judge",
+            "write@1+translate@1+faithful@1",
+        )
+    order = [body["model"] for body in server.seen]
+    assert order == sorted(order, key=["writer", "translator", "judge"].index) and len(set(order)) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"judge": {}}, "`judge` has no `wordings`"),
+        ({"things": []}, "`things` names none"),
+        (
+            {"dialogue": [*ENGLISH_FIRST["dialogue"], {"role": "user", "content": "?"}]},
+            "the user's, not the assistant's",
+        ),
+        ({"begin": "pairs"}, "names 'thing': there are only"),
+        ({"links": [*ENGLISH_FIRST["links"], ENGLISH_FIRST["links"][1]]}, "the same name"),
+    ],
+)
+def test_a_chain_that_cannot_be_is_refused(changes: dict[str, Any], problem: str):
+    with pytest.raises(ValueError, match=problem):
+        Chained.model_validate({**ENGLISH_FIRST, **changes})
+
+
+RIDDLE = """
+from typing import Literal
+from bunbuku_synth.item import dialogue
+from bunbuku_synth.sources import Library
+from bunbuku_synth.tasks.chain import ChainTask, Finished, Start, Step, Wording
+
+
+class Riddle(ChainTask):
+    type: Literal["riddle"] = "riddle"
+    how: str = "短く"
+
+    @property
+    def steps(self):
+        return (Step(name="riddle", wordings=(Wording(name="riddle", ask=self.how + "なぞなぞを。{{ thing }}"),)),)
+
+    def starts(self, library: Library, *, seed: int):
+        return [Start(str(n), {"thing": f"{n}番"}, None, "CC0-1.0") for n in range(self.count)]
+
+    def finish(self, work):
+        return Finished(dialogue("なぞなぞを出して。", work.words["riddle"] + work.words["thing"]))
+
+    asks_again = True
+"""
+
+
+def test_another_package_offers_a_recipe_by_an_entry_point(
+    tmp_path: Path, corpus: Any, server: Any, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "site/riddles-1.dist-info").mkdir(parents=True)
+    (tmp_path / "site/riddles.py").write_text(RIDDLE)
+    (tmp_path / "site/riddles-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: riddles\nVersion: 1\n")
+    (tmp_path / "site/riddles-1.dist-info/entry_points.txt").write_text(
+        "[bunbuku.recipes]\nriddle = riddles:Riddle\nbroken = riddles:RIDDLES\nno_task = pathlib:Path\n"
+    )
+    with pytest.raises(ValueError, match="there is no task 'riddle'; there are translate, "):
+        GenerateConfig.model_validate({"tasks": [{"type": "riddle", "count": 3}]})
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    config = GenerateConfig.model_validate(
+        {"tasks": [{"type": "riddle", "count": 3, "how": "長く"}], "teacher": "writer"}
+    )
+    made = generate(tmp_path / "out", config, corpus, run=GenerateRun(engine=server.engine("writer")))
+    assert [item.task for item in read_items(made)] == ["riddle"] * 3
+    assert made.manifest.recipe.config["tasks"][0]["how"] == "長く"
+    assert all("長くなぞなぞを" in body["messages"][-1]["content"] for body in server.seen)
+    with pytest.raises(ValueError, match="no subclass of `Task`"):
+        GenerateConfig.model_validate({"tasks": [{"type": "no_task", "count": 3}]})
+    with pytest.raises(ValueError, match="Extra inputs are not permitted"):
+        GenerateConfig.model_validate({"tasks": [{"type": "riddle", "count": 3, "hwo": "長く"}]})

@@ -1,5 +1,6 @@
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bunbuku_contracts import Config, Dialogues, Draft, read_sections, stage
@@ -7,6 +8,7 @@ from bunbuku_synth import SurveyConfig, survey
 from bunbuku_synth.item import Item, dialogue, write_items
 from bunbuku_synth.survey import entropy
 from bunbuku_synth.tasks.textbook import Goal
+from bunbuku_synth.topics import Topics
 
 
 class Sources(Config):
@@ -29,7 +31,7 @@ def test_goals_are_counted_by_distinct_texts_against_their_share(tmp_path: Path)
     books = ("本一冊目", "本二冊目", "本、二冊目。")
     made = publish(tmp_path / "made", Sources(sources=tuple(("textbook", "goal:算数/ratio", said) for said in books)))
     report = survey(tmp_path / "report", SurveyConfig(goals=goals, books_per_subject=10), {"one": made})
-    [_, covered] = read_sections(report)
+    covered = next(section for section in read_sections(report) if "goals" in section.title)
     assert [row[3:] for row in covered.tables[0].rows] == [(0, 5, 5), (2, 5, 3)]
     assert report.manifest.metrics["goals.missing_texts"] == 8 and report.manifest.metrics["goals.begun"] == 1
 
@@ -51,3 +53,54 @@ def test_facts_that_were_said_again_are_listed_rarest_first(tmp_path: Path):
 def test_an_even_draw_has_the_most_entropy():
     assert entropy(Counter("ab")) == 1 > entropy(Counter("aaab")) > entropy(Counter("a")) == 0
     assert entropy(Counter("いろはにほへとち")) == pytest.approx(3)
+
+
+def row(id: str, text: str) -> dict[str, Any]:
+    return {"id": id, "text": text, "source": "web", "url": None, "licence": "CC0-1.0", "language": "ja"}
+
+
+ABOUT = {
+    "野球": ("投手", "打者", "本塁打", "球場", "監督", "試合"),
+    "料理": ("包丁", "鍋底", "味噌", "砂糖", "食材", "煮物"),
+    "天文": ("惑星", "望遠鏡", "銀河", "彗星", "太陽", "軌道"),
+}
+
+
+def about(topic: str, number: int) -> str:
+    words = [ABOUT[topic][(number + n * (number % 4 + 1)) % 6] for n in range(4)]
+    return f"{topic}の話です。" + "".join(f"{word}がありました。" for word in words)
+
+
+def test_a_topic_that_the_reference_has_and_nobody_made_is_to_be_made_first(tmp_path: Path, toy: Any):
+    said = [about("野球", n) for n in range(60)] + [about("料理", n) for n in range(30)]
+    made = publish(tmp_path / "made", Sources(sources=tuple(("a", "s", one) for one in said)))
+    documents = [row(f"{topic}:{n}", about(topic, n)) for topic in ABOUT for n in range(40)]
+    reference = toy.corpus("web", documents)
+    config = SurveyConfig(topics=Topics(count=3, seed=1))
+    report = survey(tmp_path / "r", config, {"one": made}, reference)
+    [topics] = [section for section in read_sections(report) if "about" in section.title]
+    found = {
+        next(name for name, words in ABOUT.items() if {*words, name} & set(str(one[0]).split("・"))): one
+        for one in topics.tables[0].rows
+    }
+    assert found.keys() == ABOUT.keys() and topics.tables[0].rows[0] == found["天文"]
+    assert [found[name][1:] for name in ABOUT] == [
+        ("66.7%", "33.3%", "33.3%", 0),
+        ("33.3%", "33.3%", "33.3%", 30),
+        ("0.0%", "33.3%", "33.3%", 60),
+    ]
+    assert report.manifest.metrics["topics.to_make"] == 90
+    turned = toy.corpus("turned", documents[::-1])
+    assert read_sections(survey(tmp_path / "t", config, {"one": made}, turned)) == read_sections(report)
+
+
+def test_shares_can_be_named_by_a_word_of_the_topic(tmp_path: Path):
+    said = [about(topic, n) for topic in ("野球", "料理") for n in range(40)]
+    made = publish(tmp_path / "made", Sources(sources=tuple(("a", "s", one) for one in said)))
+    plain = survey(tmp_path / "plain", SurveyConfig(topics=Topics(count=2)), {"one": made})
+    [topics] = [section for section in read_sections(plain) if "about" in section.title]
+    word = next(word for row in topics.tables[0].rows for word in str(row[0]).split("・") if word in ABOUT["野球"])
+    report = survey(tmp_path / "r", SurveyConfig(topics=Topics(count=2, shares={word: 0.8})), {"one": made})
+    [topics] = [section for section in read_sections(report) if "about" in section.title]
+    rows = {word in str(one[0]).split("・"): one for one in topics.tables[0].rows}
+    assert rows[True][3:] == ("80.0%", 120) and rows[False][3:] == ("20.0%", 0)

@@ -4,9 +4,10 @@ A task (`tasks`) is a config that writes items (`item`) from a `Library` (`sourc
 (`tasks.chain`, `faculty`) write them, and judges the `replies`. `keys` names every item and gives it its chance; `checkers` say
 whether an answer is right, `contrasts` and `best_of` set right answers against wrong ones; `filters`, `near` and `exams` say what
 may not stay. `scripts` tell dialogues as plain text.
-The stages are `generate`, `screen`, `prefer`, `render` and `survey`; `card` is a view.
+The stages are `generate`, `screen`, `prefer`, `render`, `survey` and `calibrate`; `card` is a view.
 """
 
+from bunbuku_synth.calibrate import CalibrateConfig, CalibrateRun, calibrate
 from bunbuku_synth.card import CardConfig, card
 from bunbuku_synth.generate import GenerateConfig, GenerateRun, generate
 from bunbuku_synth.item import Item, Preference, Turn, read_items
@@ -16,6 +17,8 @@ from bunbuku_synth.screen import ScreenConfig, screen
 from bunbuku_synth.survey import SurveyConfig, survey
 
 __all__ = [
+    "CalibrateConfig",
+    "CalibrateRun",
     "CardConfig",
     "GenerateConfig",
     "GenerateRun",
@@ -27,6 +30,7 @@ __all__ = [
     "ScreenConfig",
     "SurveyConfig",
     "Turn",
+    "calibrate",
     "card",
     "generate",
     "prefer",

@@ -15,6 +15,8 @@ from typing import Any
 
 from bunbuku_synth.numerals import parse
 
+ANSWER = re.compile(r"答え\s*[:：]\s*(.+?)\s*$", re.MULTILINE)
+"""How a solution says what it comes to."""
 _LONGEST = 120
 """Letters of an answer that is read as mathematics."""
 _DIGITS = 30

@@ -5,11 +5,10 @@ metrics, and so is how often its reply names both, or neither: such a reply is n
 """
 
 import itertools
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 from bunbuku_contracts import Config
 from bunbuku_inference import Answer, Failure, Message, Request, Sampling
@@ -19,11 +18,8 @@ from bunbuku_synth.faculty import Faculty
 from bunbuku_synth.item import Item, Preference
 from bunbuku_synth.keys import draw, key_of
 from bunbuku_synth.tasks.chain import Wording
+from bunbuku_synth.tasks.judging import COMPARE, parse_judgement
 from bunbuku_synth.tasks.teaching import TeacherSampling
-
-_TAG = re.compile(r"\[\[([AB])\]\]")
-
-type Side = Literal["A", "B"]
 
 
 class BestOf(Config):
@@ -40,12 +36,7 @@ class BestOf(Config):
     judge: str = "judge"
     sampling: TeacherSampling = TeacherSampling(temperature=0.8, top_p=0.95, max_tokens=600)
     judging: TeacherSampling = TeacherSampling(max_tokens=400)
-    wording: Wording = Wording(
-        name="compare",
-        ask="次の質問に対する二つの答えを比べ、正しさ、分かりやすさ、質問への忠実さから、優れている方を選んでください。順番や長さに"
-        "惑わされないでください。\n\n質問:\n{{ question }}\n\n答えA:\n{{ a }}\n\n答えB:\n{{ b }}\n\n"
-        "理由を二文で述べてから、最後に [[A]] か [[B]] のどちらか一つだけを書いてください。",
-    )
+    wording: Wording = Wording(name="compare", ask=COMPARE)
     """Variables: `question`, `a`, `b`."""
 
 
@@ -67,21 +58,6 @@ class Compared:
 
     preferences: list[Preference] = field(default_factory=list[Preference])
     counts: Counter[str] = field(default_factory=Counter[str])
-
-
-def parse_judgement(text: str) -> Side | None:
-    """The side that a judge names; `None` if it names none, or both.
-
-    >>> parse_judgement("Aの方が正しい。[[A]]"), parse_judgement("[[A]]ではなく[[B]]"), parse_judgement("互角です。")
-    ('A', None, None)
-    """
-    match set(_TAG.findall(text)):
-        case found if found == {"A"}:
-            return "A"
-        case found if found == {"B"}:
-            return "B"
-        case _:
-            return None
 
 
 def compare(items: Sequence[Item], config: BestOf, faculty: Faculty, *, seed: int) -> Compared:

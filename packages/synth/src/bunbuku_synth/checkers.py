@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
+from bunbuku_synth.answers import ANSWER, same_answer
 from bunbuku_synth.language import content, normalized
 from bunbuku_synth.numerals import numbers
 
@@ -55,6 +56,18 @@ def arithmetic(right: str, given: str) -> Verdict:
     return "unclear" if found & expected else "wrong"
 
 
+def exact(right: str, given: str) -> Verdict:
+    r"""Right if it ends in the same answer as mathematics; wrong if it ends in another one; unclear if it ends in none.
+
+    >>> exact("1 + 1 = 2\n答え: 2", "答え: 2個"), exact("答え: 3/4", "3で割ると\n答え: 1/4"), exact("答え: 2", "分かりません。")
+    ('right', 'wrong', 'unclear')
+    """
+    ours, theirs = _last(right), _last(given)
+    if not theirs or not any(c.isdigit() for c in theirs):
+        return "unclear"
+    return "right" if same_answer(ours, theirs) else "wrong"
+
+
 def choice(choices: Sequence[str], answer: int, given: str) -> Verdict:
     """Right if it is the right choice, wrong if it is another one or names none; unclear if it names several.
 
@@ -66,6 +79,12 @@ def choice(choices: Sequence[str], answer: int, given: str) -> Verdict:
     if exact:
         return "right" if exact == [answer] else "wrong"
     return "unclear" if normalized(choices[answer]) in said else "wrong"
+
+
+def _last(text: str) -> str:
+    """The answer that a solution ends in: after 答え, or its last line."""
+    found = ANSWER.findall(text)
+    return found[-1] if found else text.strip().rpartition("\n")[2].strip()
 
 
 def quoted(text: str) -> str:

@@ -142,6 +142,81 @@ class ArithmeticContrast(Contrast):
                 yield item.said[:start] + other + item.said[end:]
 
 
+class SolutionContrast(Contrast, ABC):
+    """A solution that comes to another answer. Rules write none: a way that is right and an end that is not would teach nothing good."""
+
+    by_rule: Literal[0] = 0  # pyright: ignore[reportIncompatibleVariableOverride]
+    """There is no rule for it."""
+
+    @property
+    def rule(self) -> str:
+        return "none"
+
+    def verdict(self, item: Item, given: str) -> Verdict:
+        return checkers.exact(item.said, given)
+
+    def wrong(self, item: Item, others: Others, *, seed: int) -> Iterator[str]:
+        return iter(())
+
+
+class MathematicsContrast(SolutionContrast):
+    """A model's wrong solution of a problem whose exact answer is known."""
+
+    type: Literal["mathematics"] = "mathematics"
+
+
+class SolveContrast(SolutionContrast):
+    """A model's wrong solution of a problem that a teacher solved, and whose solution was verified."""
+
+    type: Literal["solve"] = "solve"
+
+    def verdict(self, item: Item, given: str) -> Verdict:
+        """Programs are not run here: what is verified of them is that they passed, not that others fail."""
+        return "unclear" if "```" in item.said else super().verdict(item, given)
+
+
+class SelfRewardContrast(SolutionContrast):
+    """A model's solution that comes to another answer than most did."""
+
+    type: Literal["self_reward"] = "self_reward"
+
+
+class ClassificationContrast(Contrast):
+    """Another class, in the form that was asked for."""
+
+    type: Literal["classification"] = "classification"
+
+    @property
+    def rule(self) -> str:
+        return "another_class"
+
+    def verdict(self, item: Item, given: str) -> Verdict:
+        assert item.choices is not None and item.answer is not None, item.id
+        return checkers.choice(item.choices, item.answer, given)
+
+    def wrong(self, item: Item, others: Others, *, seed: int) -> Iterator[str]:
+        return iter(shuffled(item.choices or (), seed, "wrong"))
+
+
+class EntailmentContrast(ClassificationContrast):
+    """Another relation, in the form that was asked for."""
+
+    type: Literal["entailment"] = "entailment"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    @property
+    def rule(self) -> str:
+        return "another_relation"
+
+
 AnyContrast = Annotated[
-    TranslateContrast | ClozeContrast | MultipleChoiceContrast | ArithmeticContrast, Field(discriminator="type")
+    TranslateContrast
+    | ClozeContrast
+    | MultipleChoiceContrast
+    | ArithmeticContrast
+    | MathematicsContrast
+    | SolveContrast
+    | SelfRewardContrast
+    | ClassificationContrast
+    | EntailmentContrast,
+    Field(discriminator="type"),
 ]

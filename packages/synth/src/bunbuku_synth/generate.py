@@ -2,11 +2,12 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from bunbuku_contracts import Artifact, BunbukuError, Checkpoint, Config, Corpus, Dialogues, Draft, Report, stage
 from bunbuku_inference import Answer, Failure
 from pydantic import Field, PositiveInt
@@ -15,7 +16,8 @@ from bunbuku_synth.faculty import DEFAULT, Candidates, Faculty, TeacherRun
 from bunbuku_synth.item import Dropped, Item, remove_shards, write_dropped, write_items
 from bunbuku_synth.sources import Library
 from bunbuku_synth.tasks import AnyTask
-from bunbuku_synth.tasks.chain import ChainTask, Outcome, run_chain
+from bunbuku_synth.tasks.chain import ChainTask
+from bunbuku_synth.tasks.running import Outcome, run_chain
 from bunbuku_synth.tasks.task import RuleTask, Task, select
 from bunbuku_synth.tasks.teaching import Asked, TeacherTask
 
@@ -27,8 +29,8 @@ class GenerateConfig(Config):
 
     tasks: Annotated[tuple[AnyTask, ...], Field(min_length=1)]
     """Of type `translate`, `cloze`, `multiple_choice`, `arithmetic`, `entailment`, `extraction`, `classification`, `mathematics`,
-    `logic`, `code`; asked of a teacher `rewrite`, `question_answer`; in steps `rephrase`, `instruct`, `solve`, `textbook`, `debate`,
-    `facts`. Each has a `count` and fields of its own. Of two items that ask the same, the earlier task's is kept, and a rule task's before a teacher's."""
+    `logic`, `code`; asked of a teacher `rewrite`, `question_answer`; in steps `rephrase`, `instruct`, `solve`, `self_reward`,
+    `textbook`, `debate`, `transcript`, `facts`, `chain`; or what other packages declare under `bunbuku.recipes`. Each has a `count` and fields of its own. Of two items that ask the same, the earlier task's is kept, and a rule task's before a teacher's."""
     seed: int = 0
     """Another seed draws other sources, other templates and other choices."""
     teacher: str | None = None
@@ -61,16 +63,16 @@ class Made:
 
     def add(self, task: Task, candidates: Iterable[Item], tally: Counter[str]) -> None:
         """Take in what a task wants of its candidates, and count what became of the rest."""
-        items, dropped = select(candidates, task.count, seen=self.seen, spread=task.spreads, asks_again=task.asks_again)
+        items, dropped = select(candidates, task.most, seen=self.seen, spread=task.spreads, asks_again=task.asks_again)
         self.items += items
         self.dropped += dropped
         tally.update(entry.reason for entry in dropped)
-        self.count(f"items.{task.type}", len(items))
-        self.count(f"missing.{task.type}", task.count - len(items))
+        self.count(f"items.{task.label}", len(items))
+        self.count(f"missing.{task.label}", task.most - len(items))
         for reason, count in sorted(tally.items()):
-            self.count(f"rejected.{task.type}.{reason}", count)
+            self.count(f"rejected.{task.label}.{reason}", count)
         if isinstance(task, RuleTask) and len(items) < task.count:
-            _log.warning("%s: only %d of %d items; %s", task.type, len(items), task.count, dict(tally))
+            _log.warning("%s: only %d of %d items; %s", task.label, len(items), task.count, dict(tally))
 
     def add_taught(
         self, task: TeacherTask, asked: Sequence[Asked], answers: Sequence[Answer | Failure], *, teacher: str
@@ -83,7 +85,7 @@ class Made:
             tokens[one.key.id] = 0 if isinstance(answer, Failure) else answer.completion_tokens
             outcome, repairs = task.outcome(one, answer, teacher=teacher)
             for name in repairs:
-                self.count(f"repaired.{task.type}.{name}", 1)
+                self.count(f"repaired.{task.label}.{name}", 1)
             if isinstance(outcome, Dropped):
                 self.dropped.append(outcome)
                 tally[outcome.reason] += 1
@@ -92,8 +94,8 @@ class Made:
         before = len(self.items)
         self.add(task, kept, tally)
         accepted = sum(tokens[item.id] for item in self.items[before:])
-        self.count(f"completion_tokens.{task.type}", sum(tokens.values()))
-        self.count(f"accepted_tokens.{task.type}", accepted)
+        self.count(f"completion_tokens.{task.label}", sum(tokens.values()))
+        self.count(f"accepted_tokens.{task.label}", accepted)
         self.count("accepted_tokens", accepted)
 
     def add_chained(self, task: ChainTask, outcome: Outcome) -> None:
@@ -105,12 +107,13 @@ class Made:
             if group == "rejected":
                 tally[reason] += count
             else:
-                self.count(f"{group}.{task.type}{'.' if reason else ''}{reason}", count)
+                self.count(f"{group}.{task.label}{'.' if reason else ''}{reason}", count)
         before = len(self.items)
         self.add(task, outcome.items, tally)
         taken = {item.id for item in self.items[before:]}
+        self.metrics |= {f"{name}.{task.label}.{what}": value for name, what, value in _spread(outcome.measures)}
         kept = sum(outcome.tokens[id] for id in taken)
-        self.count(f"accepted_tokens.{task.type}", kept)
+        self.count(f"accepted_tokens.{task.label}", kept)
         self.count("accepted_tokens", kept)
 
     def count(self, name: str, count: int) -> None:
@@ -119,7 +122,14 @@ class Made:
             self.metrics[name] = self.metrics.get(name, 0.0) + count
 
 
-@stage("synth.generate", revision=2, resumable=True, bitwise=False)
+def _spread(measures: Mapping[str, Sequence[float]]) -> Iterator[tuple[str, str, float]]:
+    """How what was measured is spread: name, statistic, value."""
+    for name, values in sorted(measures.items()):
+        for what, quantile in (("least", 0.0), ("p05", 0.05), ("median", 0.5), ("p95", 0.95), ("most", 1.0)):
+            yield name, what, float(np.quantile(values, quantile))
+
+
+@stage("synth.generate", revision=3, resumable=True, bitwise=False)
 def generate(
     draft: Draft,
     config: GenerateConfig,
@@ -132,7 +142,7 @@ def generate(
     *,
     run: GenerateRun = IN_PROCESS,
 ) -> Dialogues:
-    """Make dialogues of a corpus part: ten kinds that are right by construction, and eight that teachers write.
+    """Make dialogues of a corpus part: ten kinds that are right by construction, and eleven that teachers write.
 
     Rule tasks need no model, and their answers are right by how the items are built. The others ask a model: a
     checkpoint (--teacher), a folder or GGUF file (--teacher-file), or a server (an `openai` engine in --run). Pairs of
@@ -174,7 +184,7 @@ def _teach(task: Task, library: Library, faculty: Faculty, made: Made, *, seed: 
     if isinstance(task, TeacherTask):
         name = faculty.identity(DEFAULT)
         asked = list(task.ask(library, seed=seed, teacher=name))
-        answers = faculty.ask(DEFAULT, [one.request for one in asked], step=task.type) if asked else []
+        answers = faculty.ask(DEFAULT, [one.request for one in asked], step=task.label) if asked else []
         made.add_taught(task, asked, answers, teacher=name)
     elif isinstance(task, ChainTask):
         made.add_chained(task, run_chain(task, task.starts(library, seed=seed), faculty, seed=seed))

@@ -29,6 +29,7 @@ DIALOGUES = pa.schema(
         ("licence", pa.string()),
         ("choices", pa.list_(pa.string())),
         ("answer", pa.int32()),
+        ("doubts", pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32()), ("why", pa.string())]))),
     ]
 )
 DROPPED = DIALOGUES.append(pa.field("reason", pa.string()))
@@ -60,6 +61,15 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """A stretch of the last answer, in characters, and why to doubt it."""
+
+    start: int
+    end: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """A dialogue and how it came about."""
 
@@ -79,6 +89,8 @@ class Item:
     choices: tuple[str, ...] | None = None
     answer: int | None = None
     """Index into `choices` of what the assistant says."""
+    doubts: tuple[Doubt, ...] | None = None
+    """What of the last answer was not found in the source; none where nobody looked."""
 
     @property
     def prompt(self) -> tuple[Turn, ...]:
@@ -168,7 +180,12 @@ def _item(row: dict[str, Any]) -> Item:
     choices = row["choices"]
     item = Item(**row)
     turns = tuple(Turn(turn["role"], turn["content"]) for turn in row["messages"])
-    return replace(item, messages=turns, choices=None if choices is None else tuple(choices))
+    return replace(
+        item,
+        messages=turns,
+        choices=None if choices is None else tuple(choices),
+        doubts=None if row["doubts"] is None else tuple(Doubt(**doubt) for doubt in row["doubts"]),
+    )
 
 
 def _write(rows: Iterator[dict[str, Any]], schema: pa.Schema, draft: Draft, *, rows_per_shard: int, part: str) -> int:

@@ -31,6 +31,7 @@ from bunbuku_synth.contrasts import (
 from bunbuku_synth.faculty import Candidates, Faculty, TeacherRun
 from bunbuku_synth.item import Item, Preference, read_items, remove_shards, write_preferences
 from bunbuku_synth.keys import Key, draw, key_of
+from bunbuku_synth.strength import Strength, by_strength
 
 
 class ModelSampling(Config):
@@ -51,12 +52,15 @@ class PreferConfig(Config):
         MultipleChoiceContrast(),
         ArithmeticContrast(),
     )
-    """Of type `translate`, `cloze`, `multiple_choice`, `arithmetic`; each says how many wrong answers are made `by_rule`, and
-    how many questions are put to the model (`by_model`). Items of other tasks are left alone."""
+    """Of type `translate`, `cloze`, `multiple_choice`, `arithmetic`, `classification`, `entailment`; each says how many wrong answers
+    are made `by_rule`, and how many questions are put to the model (`by_model`). Of type `mathematics`, `solve`, `self_reward`: by a
+    model alone. Items of other tasks are left alone."""
     best_of: BestOf | None = None
     """Answers of teachers to the dialogues' questions, compared by a judge in both orders."""
+    strength: Strength | None = None
+    """A stronger teacher's answers to the dialogues' questions against a weaker one's; verified by the `contrasts` of their tasks."""
     teachers: dict[str, str] = Field(default_factory=dict[str, str])
-    """Of the teachers that `best_of` names: what each is called; its name at the server, if it is served."""
+    """Of the teachers that `best_of` and `strength` name: what each is called; its name at the server, if it is served."""
     seed: int = 0
     """Another seed draws other items and other wrong answers."""
     sampling: ModelSampling = ModelSampling()
@@ -106,7 +110,8 @@ def prefer(
     Wrong answers are made by rules (another sentence's translation, another word, another choice, a number close by),
     and written by a model (--model) that is asked the same questions and whose mistakes are taken. The task's checker
     must call each of them wrong: what might be right, such as a paraphrase, is counted and left out. With `best_of`, teachers
-    answer the questions again, and a judge compares their answers, each pair in both orders: what it says of both is taken.
+    answer the questions again, and a judge compares their answers, each pair in both orders: what it says of both is taken. With
+    `strength`, a stronger teacher's answers are set against a weaker one's, verified where the task has a checker.
     Every preference says which item it came from and who made the wrong answer.
     """
     contrasts = {contrast.type: contrast for contrast in config.contrasts}
@@ -128,6 +133,9 @@ def prefer(
             found = compare(every, config.best_of, faculty, seed=config.seed)
             made.preferences |= {preference.id: preference for preference in found.preferences}
             made.counts += found.counts
+        if config.strength:
+            pairs = by_strength(every, config.strength, contrasts, faculty, made.counts, seed=config.seed)
+            made.preferences |= {preference.id: preference for preference in pairs}
     return _write(draft, config, made)
 
 

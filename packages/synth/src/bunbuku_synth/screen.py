@@ -39,7 +39,7 @@ class _Screened:
     """By task and reason."""
 
 
-@stage("synth.screen", revision=2)
+@stage("synth.screen", revision=3)
 def screen(
     draft: Draft,
     config: ScreenConfig,

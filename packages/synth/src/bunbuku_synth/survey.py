@@ -5,12 +5,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from bunbuku_contracts import Artifact, Config, Dialogues, Draft, Report, Section, Table, stage, write_sections
+from bunbuku_contracts import Artifact, Config, Corpus, Dialogues, Draft, Report, Section, Table, stage, write_sections
 from pydantic import Field, PositiveInt
 
 from bunbuku_synth.item import Item, read_items
+from bunbuku_synth.keys import Drawing
 from bunbuku_synth.language import normalized
+from bunbuku_synth.sources import Library
 from bunbuku_synth.tasks.textbook import Goal, Textbook
+from bunbuku_synth.topics import Topic, Topics, topics_of
 
 _NGRAM = 3
 
@@ -26,6 +29,8 @@ class SurveyConfig(Config):
     """Distinct texts that should say a fact."""
     shares: dict[str, float] = Field(default_factory=dict[str, float])
     """Wanted share of the letters of each task; those that are named are scaled to sum to one."""
+    topics: Topics | None = Field(default_factory=Topics)
+    """How topics are found; none leaves them out."""
     shown: PositiveInt = 40
     """Rows of a table, the ones that lack most first."""
 
@@ -50,25 +55,54 @@ class Kind:
         self.grams.update(said[at : at + _NGRAM] for at in range(len(said) - _NGRAM + 1))
 
 
-@stage("synth.survey")
-def survey(draft: Draft, config: SurveyConfig, dialogues: dict[str, Artifact[Dialogues]]) -> Report:
+@dataclass
+class Texts:
+    """Texts to find topics in: of all that pass, those of the smallest hashes."""
+
+    drawing: Drawing[str]
+    seen: int = 0
+
+    def add(self, text: str, *, name: str) -> None:
+        """Let a text take part in the draw."""
+        self.seen += 1
+        self.drawing.offer(text, name=name)
+
+
+@stage("synth.survey", revision=2)
+def survey(
+    draft: Draft,
+    config: SurveyConfig,
+    dialogues: dict[str, Artifact[Dialogues]],
+    reference: Artifact[Corpus] | None = None,
+) -> Report:
     """Report what dialogues hold: how varied they are, which goals and facts they cover, and what is to be made next.
 
     Variety is the entropy of three-letter sequences of the answers, and how many items share a template or an opening. Goals
-    (sources `goal:<subject>/<id>`) and facts (`fact:<id>`) are counted by distinct texts.
+    (sources `goal:<subject>/<id>`) and facts (`fact:<id>`) are counted by distinct texts. Topics are found in the items and in a corpus
+    (--reference), whose shares of them are those to reach, if the config names no others.
     """
     kinds: dict[str, Kind] = {}
+    made = _texts(config, "made")
     texts: dict[str, set[str]] = {}
-    for name, made in sorted(dialogues.items()):
-        for item in draft.track(read_items(made), unit="items", label=f"{draft.label}: {name}"):
+    for name, artifact in sorted(dialogues.items()):
+        for item in draft.track(read_items(artifact), unit="items", label=f"{draft.label}: {name}"):
+            made.add("\n".join(turn.content for turn in item.messages if turn.role != "system"), name=item.id)
             kinds.setdefault(item.task, Kind()).add(item)
             if item.source and item.source.startswith(("goal:", "fact:")):
                 texts.setdefault(item.source, set()).add(normalized(item.said))
     distinct = {source: len(said) for source, said in texts.items()}
-    sections = (_variety(kinds), *_goals(config, distinct), *_facts(config, distinct), *_balance(config, kinds))
+    topics = _topics(config, made, reference)
+    sections = (
+        _variety(kinds),
+        *_topic_section(config, topics, reference=reference is not None),
+        *_goals(config, distinct),
+        *_facts(config, distinct),
+        *_balance(config, kinds),
+    )
     write_sections(draft, sections)
     draft.metrics |= {f"items.{task}": float(kind.items) for task, kind in sorted(kinds.items())}
     draft.metrics |= {f"entropy_bits.{task}": entropy(kind.grams) for task, kind in sorted(kinds.items())}
+    draft.metrics |= {"topics": float(len(topics)), "topics.to_make": float(sum(topic.to_make for topic in topics))}
     wanted = config.books_per_subject
     needed = [_wanted(config, goal.subject, wanted) for goal in config.goals]
     had = [distinct.get(f"goal:{goal.subject}/{goal.id}", 0) for goal in config.goals]
@@ -89,6 +123,45 @@ def entropy(counts: Counter[str]) -> float:
     total = sum(counts.values())
     bits = math.fsum(-count / total * math.log2(count / total) for count in counts.values())
     return bits + 0.0  # no minus zero
+
+
+def _texts(config: SurveyConfig, label: str) -> Texts:
+    count = config.topics.texts if config.topics else 0
+    return Texts(Drawing[str](count, label=f"topics:{label}", seed=config.topics.seed if config.topics else 0))
+
+
+def _topics(config: SurveyConfig, made: Texts, reference: Artifact[Corpus] | None) -> list[Topic]:
+    if config.topics is None:
+        return []
+    other = _texts(config, "reference")
+    if reference:
+        for document in Library(reference).documents():
+            other.add(document.text, name=document.id)
+    return topics_of(made.drawing.drawn, other.drawing.drawn, config.topics, items=made.seen)
+
+
+def _topic_section(config: SurveyConfig, topics: Sequence[Topic], *, reference: bool) -> Iterable[Section]:
+    """What is said of topics: how much of each there is, and is to be made."""
+    if not topics:
+        return
+    made, other = (sum(getattr(topic, side) for topic in topics) for side in ("made", "reference"))
+    rows = tuple(
+        (
+            "・".join(topic.words),
+            f"{topic.made / max(1, made):.1%}",
+            f"{topic.reference / other:.1%}" if other else "",
+            f"{topic.wanted:.1%}",
+            topic.to_make,
+        )
+        for topic in topics[: config.shown]
+    )
+    beside = "those of the reference" if reference else "even ones"
+    said = (
+        f"Topics by words that go together, in {made:,} items and {other:,} texts of the reference. What is to be made brings the shares "
+        f"to {beside}, or to those that the config names, without throwing any item away."
+    )
+    columns = ("topic", "share of the items", "of the reference", "wanted", "items to make")
+    yield Section(title="What it is about", paragraphs=(said,), tables=(Table(columns=columns, rows=rows),))
 
 
 def _variety(kinds: dict[str, Kind]) -> Section:

@@ -7,20 +7,18 @@ in their stores. An item's key is a hash of everything.
 """
 
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Self
 
 import jinja2
 from bunbuku_contracts import Config
-from bunbuku_inference import Answer, Failure, Message, Request, Sampling
 from pydantic import Field, PositiveInt, model_validator
 
-from bunbuku_synth.faculty import DEFAULT, Faculty
-from bunbuku_synth.item import Dropped, Item, Turn
-from bunbuku_synth.keys import Drawing, Key, key_of, pick
+from bunbuku_synth.faculty import DEFAULT
+from bunbuku_synth.item import Doubt, Turn
+from bunbuku_synth.keys import Drawing, pick
 from bunbuku_synth.sources import Language, Library
 from bunbuku_synth.tasks.task import Task
 from bunbuku_synth.tasks.teaching import TeacherSampling
@@ -101,6 +99,8 @@ class Reading:
     reason: str | None = None
     """Why the item is not to be kept; `None` if it may be."""
     repairs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What is to be counted besides."""
 
 
 @dataclass(slots=True)
@@ -114,6 +114,9 @@ class Work:
     teachers: dict[str, str] = field(default_factory=dict[str, str])
     """By step."""
     repairs: list[str] = field(default_factory=list[str])
+    notes: list[str] = field(default_factory=list[str])
+    measures: dict[str, float] = field(default_factory=dict[str, float])
+    """What was measured of it, by name: the run's metrics have how it is spread."""
     completion_tokens: dict[str, int] = field(default_factory=dict[str, int])
     """What its replies took, by step, whoever paid for them."""
     reason: str | None = None
@@ -136,6 +139,10 @@ class ChainTask(Task, ABC):
     @abstractmethod
     def finish(self, work: Work) -> "Finished":
         """What became of an item all of whose steps are done."""
+
+    def finish_all(self, work: Work) -> Sequence["Finished"]:
+        """The same where one beginning may lead to several items; also of work that was given up on the way."""
+        return (self.finish(work) if work.reason is None else Finished(work.last, reason=work.reason),)
 
     def wants(self, step: Step, work: Work) -> bool:
         """Whether a step is to be done on an item."""
@@ -169,8 +176,8 @@ class ChainTask(Task, ABC):
         """Names that a step needs."""
         return step.variables
 
-    def turns(self, wording: Wording, work: Work) -> tuple[Turn, ...]:
-        """What the teacher is asked for one item."""
+    def turns(self, step: Step, wording: Wording, work: Work) -> tuple[Turn, ...]:
+        """What the teacher is asked in a step for one item."""
         return wording.turns(work.words)
 
     def wording(self, step: Step, work: Work, *, seed: int) -> Wording:
@@ -187,106 +194,11 @@ class Finished:
     reason: str | None = None
     choices: tuple[str, ...] | None = None
     answer: int | None = None
-
-
-@dataclass
-class Outcome:
-    """What a chain made."""
-
-    items: list[Item] = field(default_factory=list[Item])
-    dropped: list[Dropped] = field(default_factory=list[Dropped])
-    tally: Counter[str] = field(default_factory=Counter[str])
-    """Reasons and repairs, and tokens, by dotted names."""
-    tokens: dict[str, int] = field(default_factory=dict[str, int])
-    """Completion tokens of the replies that are in each item, by its id."""
-
-
-def run_chain(task: ChainTask, starts: Iterable[Start], faculty: Faculty, *, seed: int) -> Outcome:
-    """Take every start through the task's steps, a step at a time."""
-    works = [Work(start, dict(start.words)) for start in starts]
-    outcome = Outcome()
-    for step in task.ordered:
-        todo = [work for work in works if work.reason is None and task.wants(step, work)]
-        requests = [_request(task, step, work, faculty.identity(step.teacher), seed=seed) for work in todo]
-        answers = faculty.ask(step.teacher, requests, step=f"{task.type}.{step.name}") if requests else []
-        for work, answer in zip(todo, answers, strict=True):
-            _take(task, step, work, answer)
-    for work in works:
-        _settle(task, work, outcome, seed=seed)
-    return outcome
-
-
-def _request(task: ChainTask, step: Step, work: Work, teacher: str, *, seed: int) -> Request:
-    wording = task.wording(step, work, seed=seed)
-    work.wordings[step.name], work.teachers[step.name] = wording, teacher
-    work.last = task.turns(wording, work)
-    key = key_of(
-        task=task.type,
-        step=step.model_dump(mode="json", exclude={"wordings", "teacher"}),
-        wording=wording.model_dump(mode="json"),
-        teacher=teacher,
-        source=work.start.name,
-        seed=seed,
-    )
-    messages = tuple(Message(role=turn.role, content=turn.content) for turn in work.last)
-    sampling = Sampling(**step.sampling.model_dump())
-    return Request(prompt=messages, sampling=sampling, seed=key.seed, reply_schema=step.reply_schema)
-
-
-def _take(task: ChainTask, step: Step, work: Work, answer: Answer | Failure) -> None:
-    if isinstance(answer, Failure):
-        work.reason = f"failed_{answer.reason}"
-        return
-    work.completion_tokens[step.name] = answer.completion_tokens
-    work.last = (work.last[-1], Turn("assistant", answer.text))
-    reading = task.read(step, work, answer.text, cut_off=answer.finish == "length")
-    work.words |= reading.words
-    work.repairs += reading.repairs
-    work.reason = reading.reason
-
-
-def _settle(task: ChainTask, work: Work, outcome: Outcome, *, seed: int) -> None:
-    finished = task.finish(work) if work.reason is None else Finished(work.last, reason=work.reason)
-    key = _key(task, work, seed=seed)
-    for name in work.repairs:
-        outcome.tally[f"repaired.{name}"] += 1
-    messages = finished.messages if finished.reason is None else work.last
-    item = _item(task, work, key, finished, messages)
-    outcome.tally["completion_tokens"] += sum(work.completion_tokens.values())
-    if finished.reason is None:
-        outcome.items.append(item)
-        kept = (tokens for step, tokens in work.completion_tokens.items() if task.keeps(step, work))
-        outcome.tokens[item.id] = sum(kept)
-    else:
-        outcome.tally[f"rejected.{finished.reason}"] += 1
-        outcome.dropped.append(Dropped(item, finished.reason))
-
-
-def _key(task: ChainTask, work: Work, *, seed: int) -> Key:
-    return key_of(
-        task=task.model_dump(mode="json", exclude={"count"}),
-        source=work.start.name,
-        template={step: wording.model_dump(mode="json") for step, wording in work.wordings.items()},
-        teacher=work.teachers,
-        seed=seed,
-    )
-
-
-def _item(task: ChainTask, work: Work, key: Key, finished: Finished, messages: tuple[Turn, ...]) -> Item:
-    return Item(
-        id=key.id,
-        messages=messages,
-        task=task.type,
-        language=finished.language,
-        source=work.start.source,
-        template="+".join(dict.fromkeys(wording.id for wording in work.wordings.values())),
-        generator="teacher",
-        teacher="+".join(dict.fromkeys(work.teachers.values())),
-        seed=key.seed,
-        licence=work.start.licence,
-        choices=finished.choices,
-        answer=finished.answer,
-    )
+    doubts: tuple[Doubt, ...] | None = None
+    part: str = ""
+    """Tells several items of one beginning apart."""
+    kept: frozenset[str] | None = None
+    """Steps whose replies are in it; `None` leaves it to the task's `keeps`."""
 
 
 def draw_starts(
@@ -297,39 +209,3 @@ def draw_starts(
     for candidate in candidates:
         drawing.offer(candidate, name=candidate.name)
     return drawing.drawn
-
-
-def cells(axes: Mapping[str, Sequence[str]], count: int, *, label: str, seed: int) -> Iterator[dict[str, str]]:
-    """`count` cells of a grid, each at most once, in an order drawn for `label`; all of them if there are fewer.
-
-    The grid is never made: its cells are numbered, and a permutation of the numbers is walked. So a draw of fewer is the
-    beginning of a draw of more.
-
-    >>> found = list(cells({"a": "いろは", "b": "にほ"}, 99, label="x", seed=1))
-    >>> len(found), len({(cell["a"], cell["b"]) for cell in found})
-    (6, 6)
-    """
-    size = 1
-    for values in axes.values():
-        size *= len(values)
-    for number in range(min(count, size)):
-        at = _permuted(number, size, f"{label}\n{seed}")
-        cell: dict[str, str] = {}
-        for name, values in axes.items():
-            at, place = divmod(at, len(values))
-            cell[name] = values[place]
-        yield cell
-
-
-def _permuted(number: int, size: int, salt: str) -> int:
-    """Where a number goes in a permutation of those below `size`: a Feistel network of four rounds, walked until inside."""
-    half = max(1, ((size - 1).bit_length() + 1) // 2)
-    mask = (1 << half) - 1
-    while True:
-        left, right = number >> half, number & mask
-        for round_ in range(4):
-            seed = int.from_bytes(f"{salt}\n{round_}".encode())
-            left, right = right, left ^ pick(seed, str(right), mask + 1)
-        number = left << half | right
-        if number < size:
-            return number

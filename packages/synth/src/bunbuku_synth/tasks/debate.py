@@ -9,7 +9,8 @@ from bunbuku_synth.item import Turn
 from bunbuku_synth.replies import flaw, repair
 from bunbuku_synth.sources import Library
 from bunbuku_synth.tasks.arithmetic import LICENCE
-from bunbuku_synth.tasks.chain import Finished, Reading, Start, Step, Wording, Work, cells
+from bunbuku_synth.tasks.chain import Finished, Reading, Start, Step, Wording, Work
+from bunbuku_synth.tasks.grid import cells
 from bunbuku_synth.tasks.judging import SCALE, JudgedTask
 from bunbuku_synth.tasks.teaching import TeacherSampling
 
@@ -106,7 +107,7 @@ class Debate(JudgedTask):
 
     def starts(self, library: Library, *, seed: int) -> Iterator[Start]:
         axes = {"motion": self.motions, "format": self.formats, "round": tuple(map(str, range(self.rounds)))}
-        for cell in cells(axes, self.count, label=self.type, seed=seed):
+        for cell in cells(axes, self.count, label=self.label, seed=seed):
             words = {**cell, "rules": FORMATS[cell["format"]], "talk": ""}
             yield Start("/".join(cell.values()), words, None, LICENCE)
 

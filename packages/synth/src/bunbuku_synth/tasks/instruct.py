@@ -1,4 +1,4 @@
-"""Instructions and answers of two to six turns, from a grid of tasks, topics, personas and levels, or from passages.
+"""Instructions and answers of two to six turns, from a grid of tasks, topics, personas and levels, from passages, or from keywords.
 
 Cells of the grid are drawn without replacement, so that no combination is asked for twice. One teacher plays the user, another (or
 the same) the assistant, turn by turn; a system prompt with a style, where one is drawn, is followed from the first answer to the
@@ -6,19 +6,21 @@ last, and styles that letters can show (です・ます or not) are checked.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice, pairwise
 from typing import Annotated, Literal, Self
 
 from bunbuku_contracts import Config, manners
 from pydantic import Field, PositiveInt, model_validator
 
 from bunbuku_synth.item import Turn
-from bunbuku_synth.keys import draw, pick
-from bunbuku_synth.language import sentences
+from bunbuku_synth.keys import pick, shuffled
+from bunbuku_synth.language import blanks, normalized, sentences
 from bunbuku_synth.replies import flaw, repair
-from bunbuku_synth.sources import Library, Passage
+from bunbuku_synth.sources import Library
 from bunbuku_synth.tasks.arithmetic import LICENCE
-from bunbuku_synth.tasks.chain import Finished, Reading, Start, Step, Wording, Work, cells
+from bunbuku_synth.tasks.chain import Finished, Reading, Start, Step, Wording, Work, draw_starts
+from bunbuku_synth.tasks.grid import cells
 from bunbuku_synth.tasks.judging import SCALE, JudgedTask
 from bunbuku_synth.tasks.teaching import TeacherSampling
 
@@ -129,15 +131,28 @@ MANNERS = (
     ),
 )
 """The words of each are those that the chat page has for it."""
+_FIRST = {
+    "grid": "「{{ topic }}」について、{{ kind }}最初の発言を一つ書いてください。{{ level }}内容にし、必要な事情は自分で決めて"
+    "書き添えてください。発言だけを書いてください。",
+    "passages": "次の文章を読んで、{{ kind }}最初の発言を一つ書いてください。{{ level }}内容にしてください。文章は相手にも"
+    "見えています。発言だけを書いてください。\n\n{{ passage }}",
+    "keywords": "次の言葉をすべて使って、{{ kind }}最初の発言を一つ書いてください。言葉の形は変えないでください。{{ level }}内容にし、"
+    "必要な事情は自分で決めて書き添えてください。発言だけを書いてください。\n\n言葉: {{ words }}",
+}
+"""How the first turn is asked for, by what a talk begins from."""
 _USER = "あなたは{{ persona }}です。AIと話しています。AIではなく、人としての発言だけを書いてください。"
 
 
 class Instruct(JudgedTask):
-    """Talk of two to six turns about a cell of a grid, or about a passage."""
+    """Talk of two to six turns about a cell of a grid, a passage, or a few words."""
 
     type: Literal["instruct"] = "instruct"
-    begin: Literal["grid", "passages"] = "grid"
-    """What a talk begins from; passages come from the corpus and stand in the first turn."""
+    begin: Literal["grid", "passages", "keywords"] = "grid"
+    """What a talk begins from. Passages come from the corpus and stand in the first turn; keywords have to be in it."""
+    keywords: tuple[str, ...] = ()
+    """Words to begin from. Without any, they are nouns of the corpus, those of one talk from one document."""
+    together: Annotated[int, Field(ge=1, le=6)] = 3
+    """Keywords of one talk."""
     kinds: tuple[str, ...] = KINDS
     topics: tuple[str, ...] = TOPICS
     personas: tuple[str, ...] = PERSONAS
@@ -173,11 +188,7 @@ class Instruct(JudgedTask):
         first = Wording(
             name="open",
             system=_USER,
-            ask="「{{ topic }}」について、{{ kind }}最初の発言を一つ書いてください。{{ level }}内容にし、必要な事情は自分で決めて"
-            "書き添えてください。発言だけを書いてください。"
-            if self.begin == "grid"
-            else "次の文章を読んで、{{ kind }}最初の発言を一つ書いてください。{{ level }}内容にしてください。文章は相手にも"
-            "見えています。発言だけを書いてください。\n\n{{ passage }}",
+            ask=_FIRST[self.begin],
         )
         later = Wording(
             name="go-on",
@@ -201,14 +212,14 @@ class Instruct(JudgedTask):
     def starts(self, library: Library, *, seed: int) -> Iterable[Start]:
         axes = {"kind": self.kinds, "level": self.levels, "persona": self.personas}
         if self.begin == "grid":
-            for cell in cells({**axes, "topic": self.topics}, self.count, label=self.type, seed=seed):
+            for cell in cells({**axes, "topic": self.topics}, self.count, label=self.label, seed=seed):
                 yield self._start("/".join(cell.values()), cell, None, LICENCE, seed)
             return
-        passages = draw(self._passages(library, seed), self.count, name=_source, label=self.type, seed=seed)
-        drawn = cells({**axes, "again": tuple(map(str, range(self.count)))}, self.count, label=self.type, seed=seed)
-        for passage, cell in zip(passages, drawn, strict=False):
-            words = {**cell, "passage": passage.text}
-            yield self._start(passage.source, words, passage.source, passage.licence, seed)
+        found = self._passages(library, seed) if self.begin == "passages" else self._keywords(library, seed)
+        begun = draw_starts(found, self.count, label=self.label, seed=seed)
+        drawn = cells({**axes, "again": tuple(map(str, range(self.count)))}, self.count, label=self.label, seed=seed)
+        for start, cell in zip(begun, drawn, strict=False):
+            yield self._start(start.name, {**cell, **start.words}, start.source, start.licence, seed)
 
     def _start(self, name: str, words: dict[str, str], source: str | None, licence: str, seed: int) -> Start:
         turns = self.min_turns + pick(seed, f"turns:{name}", self.max_turns - self.min_turns + 1)
@@ -216,11 +227,28 @@ class Instruct(JudgedTask):
         known = {"turns": str(turns), "manner": manner.name, "system": manner.system, "talk": ""}
         return Start(name, words | known, source, licence)
 
-    def _passages(self, library: Library, seed: int) -> Iterable[Passage]:
-        found = library.passages({"ja"}, task=self.type, min_chars=self.min_chars, max_chars=self.max_chars, seed=seed)
-        return (passage for _, passage in found)
+    def _passages(self, library: Library, seed: int) -> Iterator[Start]:
+        lengths = {"min_chars": self.min_chars, "max_chars": self.max_chars}
+        for _, passage in library.passages({"ja"}, task=self.label, seed=seed, **lengths):
+            yield Start(passage.source, {"passage": passage.text}, passage.source, passage.licence)
 
-    def turns(self, wording: Wording, work: Work) -> tuple[Turn, ...]:
+    def _keywords(self, library: Library, seed: int) -> Iterator[Start]:
+        """A few words each: of the config's, which no two talks have the same of, or of a document."""
+        if self.keywords:
+            words = sorted(set(self.keywords))
+            axes = {str(n): words for n in range(self.together)}
+            found = cells(axes, len(words) ** self.together, label=f"{self.label}:keywords", seed=seed)
+            rising = ("・".join(cell.values()) for cell in found if _rises(list(cell.values())))
+            yield from (Start(some, {"words": some}, None, LICENCE) for some in islice(rising, self.count))
+            return
+        for document in library.documents("ja"):
+            if len(nouns := sorted(_nouns(document.text))) >= self.together:
+                some = shuffled(nouns, seed, f"keywords:{document.id}")[: self.together]
+                yield Start(
+                    f"{document.id}#{'・'.join(some)}", {"words": "・".join(some)}, document.id, document.licence
+                )
+
+    def turns(self, step: Step, wording: Wording, work: Work) -> tuple[Turn, ...]:
         """Whoever answers sees the talk as a chat, not as a text."""
         if wording.name != "answer":
             return wording.turns(work.words)
@@ -236,6 +264,8 @@ class Instruct(JudgedTask):
         if step.name == "q1" and "passage" in work.words:
             said = f"{work.words['passage']}\n\n{said}"
         reason = flaw(said, "ja")
+        if reason is None and step.name == "q1" and not _has_all(said, work.words.get("words", "")):
+            reason = "keyword_missing"
         if reason is None and not asks and not self._manner(work).kept(said):
             reason = "manner_not_kept"
         if reason is None and said in work.words.values():
@@ -260,8 +290,27 @@ class Instruct(JudgedTask):
     def _turns_fit(self) -> Self:
         if self.min_turns > self.max_turns:
             raise ValueError(f"`min_turns` {self.min_turns} is more than `max_turns` {self.max_turns}")
+        if self.keywords and self.together > len(set(self.keywords)):
+            raise ValueError(f"`together` {self.together} is more than there are `keywords`, {len(set(self.keywords))}")
         return self
 
 
-def _source(passage: Passage) -> str:
-    return passage.source
+def _nouns(text: str) -> set[str]:
+    """Nouns of a text, by their looks: of two letters and more, since one kanji alone says little."""
+    found = (blank.word for start, end in sentences(text, "ja") for blank in blanks(text[start:end]))
+    return {word for word in found if len(word) > 1}
+
+
+def _rises(words: list[str]) -> bool:
+    """Whether words are in their order, and no two the same: of the orders of some words, one."""
+    return all(one < other for one, other in pairwise(words))
+
+
+def _has_all(text: str, words: str) -> bool:
+    """Whether every one of some words is in a text.
+
+    >>> _has_all("駅前の図書館へ行きたいです。", "駅・図書館"), _has_all("駅です。", "駅・図書館"), _has_all("はい。", "")
+    (True, False, True)
+    """
+    said = normalized(text)
+    return all(normalized(word) in said for word in words.split("・"))

@@ -1,7 +1,8 @@
-"""A judge at the end of a chain: a teacher that gives a score from 1 to 5 with its reason, as JSON."""
+"""Judges: a teacher that gives a score from 1 to 5 with its reason, as JSON; and one that says which of two answers is better."""
 
+import re
 from abc import ABC, abstractmethod
-from typing import Annotated
+from typing import Annotated, Literal
 
 from bunbuku_contracts import Config
 from bunbuku_inference import read_json, schema_of
@@ -16,6 +17,31 @@ SCALE = (
     '次の形のJSONだけを書いてください。\n{"reason": "理由", "score": 点}'
 )
 """What every judge is told."""
+
+
+type Side = Literal["A", "B"]
+_TAG = re.compile(r"\[\[([AB])\]\]")
+COMPARE = (
+    "次の質問に対する二つの答えを比べ、正しさ、分かりやすさ、質問への忠実さから、優れている方を選んでください。順番や長さに"
+    "惑わされないでください。\n\n質問:\n{{ question }}\n\n答えA:\n{{ a }}\n\n答えB:\n{{ b }}\n\n"
+    "理由を二文で述べてから、最後に [[A]] か [[B]] のどちらか一つだけを書いてください。"
+)
+"""What a judge of two answers is told. Variables: `question`, `a`, `b`."""
+
+
+def parse_judgement(text: str) -> Side | None:
+    """The side that a judge names; `None` if it names none, or both.
+
+    >>> parse_judgement("Aの方が正しい。[[A]]"), parse_judgement("[[A]]ではなく[[B]]"), parse_judgement("互角です。")
+    ('A', None, None)
+    """
+    match set(_TAG.findall(text)):
+        case found if found == {"A"}:
+            return "A"
+        case found if found == {"B"}:
+            return "B"
+        case _:
+            return None
 
 
 class Mark(BaseModel):

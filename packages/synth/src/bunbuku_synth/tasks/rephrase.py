@@ -1,21 +1,24 @@
 """A passage in another form: what it says, all that it says, and nothing else.
 
-The teacher writes it in a drawn style; another may translate it; a judge may look for what is not in the source. Before the judge,
-checks on words: the language, repetition and talk about the task, how much text there is for how much there was, numbers that the
-source has not, how many of its words are new, and how much is copied letter by letter.
+The teacher writes it in a drawn style; a judge may look at every sentence for what is not in the source, and another give a score for
+the whole. Before them, checks on words: the language, repetition and talk about the task, how much text there is for how much there
+was, numbers that the source has not, how many of its words are new, and how much is copied letter by letter. What is not found in
+the source and is no reason to drop the whole is marked beside the item.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from bunbuku_synth.item import dialogue
+from bunbuku_synth.item import Doubt, dialogue
 from bunbuku_synth.language import content, normalized
 from bunbuku_synth.replies import flaw, new_numbers, repair
 from bunbuku_synth.sources import Language, Library
 from bunbuku_synth.tasks.chain import Finished, Reading, Start, Step, Wording, Work, draw_starts
 from bunbuku_synth.tasks.judging import SCALE, JudgedTask
+from bunbuku_synth.tasks.support import SUPPORT, Support, doubts_of, numbered
 from bunbuku_synth.tasks.teaching import TeacherSampling
 from bunbuku_synth.templates import Template, check_variables
 
@@ -119,6 +122,8 @@ class Rephrase(JudgedTask):
     """New words that carry meaning, over those of the source."""
     max_copied: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of what is written that stands in the source in runs of 30 letters."""
+    support: Support | None = None
+    """Who looks whether every sentence follows from the source. Without it, sentences are compared by their words alone."""
     teacher: str = "teacher"
     sampling: TeacherSampling = TeacherSampling(temperature=0.7, top_p=0.9, max_tokens=1024)
 
@@ -130,7 +135,15 @@ class Rephrase(JudgedTask):
     @property
     def own_steps(self) -> tuple[Step, ...]:
         wordings = tuple(style.wording for style in self.used)
-        return (Step(name="written", teacher=self.teacher, wordings=wordings, sampling=self.sampling),)
+        written = Step(name="written", teacher=self.teacher, wordings=wordings, sampling=self.sampling)
+        return (written, self.support.step) if self.support else (written,)
+
+    def after(self, step: Step) -> frozenset[str]:
+        """The judge sees what is left after the sentences were looked at."""
+        return frozenset(("written", SUPPORT)[: ("written", SUPPORT, step.name).index(step.name)])
+
+    def keeps(self, step: str, work: Work) -> bool:
+        return step == "written"
 
     @property
     def judged(self) -> Wording:
@@ -142,7 +155,7 @@ class Rephrase(JudgedTask):
         )
 
     def starts(self, library: Library, *, seed: int) -> Iterable[Start]:
-        return draw_starts(self._passages(library, seed), self.count, label=self.type, seed=seed)
+        return draw_starts(self._passages(library, seed), self.count, label=self.label, seed=seed)
 
     def wording(self, step: Step, work: Work, *, seed: int) -> Wording:
         if step.name != "written":
@@ -153,18 +166,34 @@ class Rephrase(JudgedTask):
 
     def read_own(self, step: Step, work: Work, text: str, *, cut_off: bool) -> Reading:
         style = self._style(work)
+        if step.name == SUPPORT and self.support:
+            reading = self.support.read(work.words["written"], text, style.into)
+            left = reading.words.get("written")  # after sentences were cut out
+            return replace(reading, reason=self._flaw(work, style, left)) if left is not None else reading
         repaired = repair(text, style.into, cut_off=cut_off)
-        return Reading({step.name: repaired.text}, self._flaw(work, style, repaired.text), repaired.repairs)
+        words = {step.name: repaired.text, "numbered": numbered(repaired.text, style.into)}
+        return Reading(words, self._flaw(work, style, repaired.text), repaired.repairs)
 
     def finish(self, work: Work) -> Finished:
         style = self._style(work)
         words = {"passage": work.words["passage"], "reply": work.words["written"]}
-        return Finished(dialogue(style.render_user(**words), style.render_assistant(**words)), style.into)
+        said = dialogue(style.render_user(**words), style.render_assistant(**words))
+        doubts = self._doubts(work, style, said[-1].content)
+        work.notes += sorted({f"marked_{doubt.why}" for doubt in doubts})
+        return Finished(said, style.into, doubts=doubts)
+
+    def _doubts(self, work: Work, style: Style, said: str) -> tuple[Doubt, ...]:
+        """Where in the answer something is that was not found in the source."""
+        passage, written = work.words["passage"], work.words["written"]
+        judged, alike = work.words.get(SUPPORT, ""), style.of == style.into
+        shift = said.find(written)
+        found = doubts_of(passage, written, style.into, judged=judged, same_language=alike) if shift >= 0 else []
+        return tuple(Doubt(doubt.start + shift, doubt.end + shift, doubt.why) for doubt in found)
 
     def _passages(self, library: Library, seed: int) -> Iterable[Start]:
         found = library.passages(
             {style.of for style in self.used},
-            task=self.type,
+            task=self.label,
             min_chars=self.min_chars,
             max_chars=self.max_chars,
             seed=seed,
@@ -181,7 +210,9 @@ class Rephrase(JudgedTask):
         if reason := flaw(text, style.into):
             return reason
         least, most = _RATIOS[style.of, style.into]
-        if not least * self.strictness <= len(text) / len(passage) <= most / self.strictness:
+        ratio = len(text) / len(passage)
+        work.measures[f"length_ratio.{style.of}-{style.into}"] = ratio
+        if not least * self.strictness <= ratio <= most / self.strictness:
             return "length"
         if new_numbers(passage, text):
             return "changes_numbers"

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from bunbuku_synth.answers import same_answer
+from bunbuku_synth.answers import ANSWER, same_answer
 from bunbuku_synth.item import dialogue
 from bunbuku_synth.keys import key_of
 from bunbuku_synth.replies import flaw, repair
@@ -25,7 +25,6 @@ from bunbuku_synth.tasks.logic import Logic
 from bunbuku_synth.tasks.mathematics import Mathematics
 from bunbuku_synth.tasks.teaching import TeacherSampling
 
-_ANSWER = re.compile(r"答え\s*[:：]\s*(.+?)\s*$", re.MULTILINE)
 _BLOCK = re.compile(r"```(?:python)?\s*\n(.*?)```", re.DOTALL)
 _POSE = (
     "{{ topic }}の文章題を一つ作ってください。難しさは5段階の{{ level }}です。答えが一つの整数か分数に決まるようにし、"
@@ -116,7 +115,7 @@ class Solve(ChainTask):
         if self.problems == "code":
             right = self._runs(work, said)
         else:
-            found = _ANSWER.findall(said)
+            found = ANSWER.findall(said)
             answer = found[-1] if found and not cut_off else ""
             if self.problems == "posed":
                 return Reading({step.name: said, f"{step.name}.answer": answer})

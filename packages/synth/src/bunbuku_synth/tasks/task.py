@@ -25,6 +25,17 @@ class Task(Config, ABC):
     """A `Literal` in each: its name in TOML, in items and in metrics."""
     count: PositiveInt
     """How many items to make."""
+
+    @property
+    def label(self) -> str:
+        """What items, metrics and stores call it."""
+        return self.type
+
+    @property
+    def most(self) -> int:
+        """How many items it may come to."""
+        return self.count
+
     spreads: ClassVar[bool] = True
     """Whether right choices are to be spread over their places; not where they are so by how the items are drawn."""
     asks_again: ClassVar[bool] = False
