@@ -76,7 +76,7 @@ def test_a_judge_that_knows_gets_a_threshold(tmp_path: Path, labelled: Path, add
     assert metrics["at_least"] == found["at_least"] == 4 and found["judge"] == "knows"
     assert found["chances"]["3"] < 0.25 < 0.75 < found["chances"]["4"] <= found["chances"]["5"]
     [section] = read_sections(made)
-    assert sum(row[1] for row in section.tables[0].rows) == 200 and "`at_least = 4`" in section.paragraphs[0]
+    assert sum(int(str(row[1])) for row in section.tables[0].rows) == 200 and "`at_least = 4`" in section.paragraphs[0]
     assert metrics["judge.requests"] == 200
 
 

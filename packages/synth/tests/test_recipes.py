@@ -360,7 +360,8 @@ def test_another_package_offers_a_recipe_by_an_entry_point(
     )
     made = generate(tmp_path / "out", config, corpus, run=GenerateRun(engine=server.engine("writer")))
     assert [item.task for item in read_items(made)] == ["riddle"] * 3
-    assert made.manifest.recipe.config["tasks"][0]["how"] == "長く"
+    recorded: Any = made.manifest.recipe.config
+    assert recorded["tasks"][0]["how"] == "長く"
     assert all("長くなぞなぞを" in body["messages"][-1]["content"] for body in server.seen)
     with pytest.raises(ValueError, match="no subclass of `Task`"):
         GenerateConfig.model_validate({"tasks": [{"type": "no_task", "count": 3}]})

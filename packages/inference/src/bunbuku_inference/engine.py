@@ -22,6 +22,8 @@ class TransformersEngine(RunSettings):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     threads: PositiveInt | None = None
     """CPU threads; `None` leaves torch's own choice."""
+    hangs_after_seconds: PositiveFloat | None = 1800.0
+    """Without a token for so long, the process ends with status 75, and the same command goes on. `None` waits for ever."""
 
 
 class VllmEngine(RunSettings):
@@ -42,6 +44,8 @@ class VllmEngine(RunSettings):
     """Skip compilation: starts sooner, runs slower."""
     in_process: bool = True
     """Run vLLM's core in this process, not in a child of it: starts sooner, and ends with it."""
+    hangs_after_seconds: PositiveFloat | None = 1800.0
+    """Without a token for so long, the process ends with status 75, and the same command goes on. `None` waits for ever."""
 
 
 class OpenAIEngine(RunSettings):

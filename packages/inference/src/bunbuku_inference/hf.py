@@ -19,6 +19,7 @@ from bunbuku_inference.engine import TransformersEngine
 from bunbuku_inference.errors import EngineError
 from bunbuku_inference.model import DROPPED, Dropped, Finished, Groups, Halted, Told
 from bunbuku_inference.request import Answer, Request, Sampling, ScoreRequest
+from bunbuku_inference.watchdog import Watchdog
 from bunbuku_inference.workload import Job, Piece, Tally, jobs
 
 try:
@@ -52,6 +53,7 @@ class Transformers:
         self._engine = engine
         self._told: Told | None = None
         self._dropped: Dropped | None = None
+        self._watchdog = Watchdog(engine.hangs_after_seconds, name=weights.name)
         if engine.threads:
             torch.set_num_threads(engine.threads)
         device = engine.device
@@ -71,6 +73,7 @@ class Transformers:
 
     def close(self) -> None:
         """Free the model's memory."""
+        self._watchdog.close()
         del self._model
         gc.collect()
 
@@ -83,7 +86,7 @@ class Transformers:
         for batch in self._batches(todo, [len(job.ids) + job.request.sampling.max_tokens for job in todo]):
             if halted():
                 return
-            with torch.inference_mode():
+            with torch.inference_mode(), self._watchdog:
                 answers = self._write(batch)
             yield answers
 
@@ -101,7 +104,7 @@ class Transformers:
         yield tally.work.settled
         todo = sorted(tally.work.todo, key=lambda piece: (-len(piece.ids), piece.index, piece.number))
         for batch in self._batches(todo, [len(piece.ids) for piece in todo]):
-            with torch.inference_mode():
+            with torch.inference_mode(), self._watchdog:
                 sums = self._logprobs(batch)
             pairs = zip(batch, sums, strict=True)
             yield [done for piece, logprob in pairs for done in tally.take(piece, logprob)]
@@ -124,7 +127,14 @@ class Transformers:
         ids_BL = torch.tensor([[0] * (longest - len(job.ids)) + job.ids for job in batch])
         mask_BL = torch.tensor([[0] * (longest - len(job.ids)) + [1] * len(job.ids) for job in batch])
         ending = _Ending(
-            batch, longest, self._encoder, self._ends, self._context, told=self._told, dropped=self._dropped
+            batch,
+            longest,
+            self._encoder,
+            self._ends,
+            self._context,
+            told=self._told,
+            dropped=self._dropped,
+            watchdog=self._watchdog,
         )
         settings = GenerationConfig(do_sample=False, max_new_tokens=max(ending.limits), pad_token_id=0)
         with _quietly():
@@ -166,6 +176,7 @@ class Transformers:
             mask = mask_BL[some].to(self._device)
             logits_BLV = self._model(input_ids=ids_BL[some], attention_mask=mask, logits_to_keep=places).logits.float()
             chosen_BL = logits_BLV.gather(-1, ids_BL[some, first:].unsqueeze(-1)).squeeze(-1)
+            self._watchdog.alive()
             token_logprobs_BL[some, first:] = (chosen_BL - logits_BLV.logsumexp(-1)).double().cpu()
         return [float(token_logprobs_BL[row, piece.first : len(piece.ids)].sum()) for row, piece in enumerate(batch)]
 
@@ -216,6 +227,7 @@ class _Ending(StoppingCriteria):
     dropped: Dropped | None = None
     left: set[int] = field(default_factory=set[int])
     """Jobs, by index, that were dropped on the way."""
+    watchdog: Watchdog | None = None
 
     def __post_init__(self) -> None:
         self.lengths = [0] * len(self.batch)
@@ -225,6 +237,8 @@ class _Ending(StoppingCriteria):
         return [min(row.request.sampling.max_tokens, self.context - len(row.ids)) for row in self.batch]
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if self.watchdog:
+            self.watchdog.alive()
         written = input_ids.shape[1] - self.longest
         for row, (job, limit) in enumerate(zip(self.batch, self.limits, strict=True)):
             if self.lengths[row] > 0:

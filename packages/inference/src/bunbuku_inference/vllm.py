@@ -21,6 +21,7 @@ from bunbuku_inference.engine import VllmEngine
 from bunbuku_inference.errors import EngineError
 from bunbuku_inference.model import Finished, Groups, Halted
 from bunbuku_inference.request import Answer, Failure, Request, ScoreRequest
+from bunbuku_inference.watchdog import Watchdog
 from bunbuku_inference.workload import Piece, Tally, jobs
 
 _GATHER_SECONDS = 0.25
@@ -42,6 +43,8 @@ class Vllm:
                 hint="give a folder with config.json, *.safetensors and a tokenizer; for .gguf take 'transformers'",
             )
         self._library = _library(engine)
+        self._watchdog = Watchdog(engine.hangs_after_seconds, name=weights.name)
+        self._refusals = (ValueError, importlib.import_module("vllm.exceptions").VLLMClientError)
         register_hf_models()
         try:
             self._llm = self._library.LLM(
@@ -65,6 +68,7 @@ class Vllm:
 
     def close(self) -> None:
         """Free the engine's memory."""
+        self._watchdog.close()
         del self._llm, self._engine
         gc.collect()
 
@@ -94,7 +98,7 @@ class Vllm:
         try:
             while True:
                 refused = self._fill(waiting, under_way, halted)
-                ended = [] if not under_way else [one for one in self._engine.step() if one.finished]
+                ended = self._step() if under_way else []
                 if not done:
                     since = monotonic()
                 done += [*refused, *((int(output.request_id), output) for output in ended)]
@@ -110,6 +114,11 @@ class Vllm:
             if under_way:
                 self._engine.abort_request(sorted(under_way))
 
+    def _step(self) -> list[Any]:
+        """Have every text under way go on by a token; those that are finished by it."""
+        with self._watchdog:
+            return [output for output in self._engine.step() if output.finished]
+
     def _fill(
         self, waiting: Iterator[tuple[int, tuple[list[int], Any]]], under_way: set[str], halted: Halted
     ) -> list[tuple[int, Failure]]:
@@ -121,7 +130,7 @@ class Vllm:
             number, (ids, parameters) = found
             try:
                 self._engine.add_request(str(number), {"prompt_token_ids": ids}, parameters)
-            except ValueError as error:  # a schema that its grammar cannot say, for example
+            except self._refusals as error:  # a schema that its grammar cannot say, for example
                 refused.append((number, Failure(reason="rejected", detail=str(error).splitlines()[0])))
             else:
                 under_way.add(str(number))

@@ -63,7 +63,7 @@ def exact(right: str, given: str) -> Verdict:
     ('right', 'wrong', 'unclear')
     """
     ours, theirs = _last(right), _last(given)
-    if not theirs or not any(c.isdigit() for c in theirs):
+    if not theirs or not any(c.isnumeric() for c in theirs):
         return "unclear"
     return "right" if same_answer(ours, theirs) else "wrong"
 
