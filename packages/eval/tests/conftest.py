@@ -153,6 +153,14 @@ def train_model(draft: Draft, config: ModelConfig, tokenizer: Artifact[Tokenizer
     )  # fmt: skip
 
 
+@stage("pretrain.export")
+def name_model(draft: Draft, config: Nothing) -> Checkpoint:
+    """A model without weights: a server answers in its place."""
+    (draft.dir / "config.json").write_text("{}")
+    shape = Architecture(layers=1, hidden_size=8, ffn_size=8, heads=1, kv_heads=1, vocab_size=8)
+    return Checkpoint(architecture=shape, format="hf", step=0, tokens_seen=0, tokenizer="0" * 64)
+
+
 @stage("moe_upcycle.upcycle")
 def upcycle(draft: Draft, config: Nothing, checkpoint: Artifact[Checkpoint]) -> Checkpoint:
     """The same weights under the name of a mixture, and so the same numbers."""
@@ -300,6 +308,12 @@ def models(place, tokenizer) -> dict[str, Artifact[Checkpoint]]:
         "first": train_model(place("first"), ModelConfig(seed=1, tokens_seen=100), tokenizer),
         "second": train_model(place("second"), ModelConfig(seed=2, tokens_seen=200, experts=4), tokenizer),
     }
+
+
+@pytest.fixture(scope="session")
+def named(place) -> dict[str, Artifact[Checkpoint]]:
+    """One model, `m`, that only a server can answer for."""
+    return {"m": name_model(place("named"), Nothing())}
 
 
 @pytest.fixture(scope="session")

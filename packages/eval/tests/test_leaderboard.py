@@ -107,6 +107,18 @@ def test_the_page_has_tables_curves_and_stages_and_asks_for_nothing(reports, pla
     assert made.manifest.metrics["columns"] == 4
 
 
+def test_who_won_or_lost_every_vote_is_said_to_have_no_bounded_rating(reports, place) -> None:
+    votes = place("votes").with_suffix(".csv")
+    rows = ["model_a,model_b,winner", *["猫,犬,a"] * 8, *["犬,猫,b"] * 8, *["犬,鳥,a"] * 6, *["鳥,犬,a"] * 5]
+    votes.write_text("\n".join(rows), encoding="utf-8")
+    rated = rate_votes(place("rate"), RateConfig(bootstrap_rounds=10), votes)
+    assert {name for name in rated.manifest.metrics if name.startswith("unbounded.")} == {"unbounded.猫"}
+    made = leaderboard(place("leaderboard"), LeaderboardConfig(), {"people": rated})
+    assert "No bounded rating: 猫." in (made.dir / str(made.spec.page)).read_text(encoding="utf-8")
+    bounded = leaderboard(place("leaderboard"), LeaderboardConfig(), reports)
+    assert "No bounded rating" not in (bounded.dir / str(bounded.spec.page)).read_text(encoding="utf-8")
+
+
 def test_reports_without_estimates_are_refused(place) -> None:
     bare = measured(place("score"), Measured(metrics={"items": 3.0}), {})
     with pytest.raises(BunbukuError, match="no report has a score with an interval"):

@@ -8,9 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from bunbuku_contracts import (
+    Architecture,
     Artifact,
     ArtifactError,
     BunbukuError,
+    Checkpoint,
     Config,
     Corpus,
     Draft,
@@ -173,3 +175,81 @@ def test_no_model_is_one_sentence(place, held_out) -> None:
 def test_a_part_that_is_not_there_is_named(place, models, corpus) -> None:
     with pytest.raises(ArtifactError, match="has no part 'data'; its parts are: train, validation"):
         perplexity(place("refused"), PerplexityConfig(), models, load(corpus.dir, Corpus))
+
+
+class Nothing(Config):
+    """No settings."""
+
+
+class Cut(Config):
+    """How many characters are a token, of models that find every token equally likely."""
+
+    characters: int
+
+
+@stage("pretrain.export", bitwise=True)
+def uniform(draft: Draft, config: Cut, corpus: Artifact[Corpus]) -> Checkpoint:
+    """A model without any preference, whose vocabulary is as large as 64 to the power of the characters."""
+    import torch
+    from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
+    from tokenizers.models import WordLevel
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    text = "".join(
+        row for file in corpus.files("validation") for row in pq.read_table(corpus.path(file))["text"].to_pylist()
+    )
+    letters = sorted(set(text))
+    pieces = letters if config.characters == 1 else [one + other for one in letters for other in letters]
+    size = 64**config.characters
+    assert len(pieces) + 3 <= size
+    vocabulary = {piece: at for at, piece in enumerate(["<unk>", "<s>", "</s>", *pieces])}
+    fast = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
+    fast.pre_tokenizer = pre_tokenizers.Split(Regex("." * config.characters), "isolated")
+    fast.decoder = decoders.Fuse()
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=fast, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+    wrapped.save_pretrained(draft.dir)
+    shape = Architecture(
+        layers=1,
+        hidden_size=8,
+        ffn_size=8,
+        heads=1,
+        kv_heads=1,
+        vocab_size=size,
+        max_positions=128,
+        tied_embeddings=False,
+    )
+    hf = LlamaConfig(
+        vocab_size=size, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1,
+        num_key_value_heads=1, max_position_embeddings=128, bos_token_id=1, eos_token_id=2, tie_word_embeddings=False,
+    )  # fmt: skip
+    model = LlamaForCausalLM(hf)
+    torch.nn.init.zeros_(model.lm_head.weight)
+    model.save_pretrained(draft.dir)
+    return Checkpoint(architecture=shape, format="hf", step=0, tokens_seen=0, tokenizer=f"{config.characters:064d}")
+
+
+@stage("corpus.gather")
+def even(draft: Draft, config: Nothing) -> Corpus:
+    """Documents of an even number of characters."""
+    rows = [
+        {"id": f"{n}", "text": "猫は水が好き。犬は空が嫌い。"[: 6 + 2 * (n % 5)] * (1 + n % 3), "source": "s", "url": None,
+         "licence": "CC0-1.0", "language": "ja"} for n in range(20)
+    ]  # fmt: skip
+    path = draft.dir / "validation.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    draft.count(path, rows=len(rows), part="validation")
+    return Corpus(licences=("CC0-1.0",))
+
+
+def test_two_tokenizers_that_code_the_same_probabilities_have_the_same_bits_per_byte(place) -> None:
+    pytest.importorskip("transformers")
+    corpus = even(place("even"), Nothing())
+    models = {f"cut{n}": uniform(place("uniform"), Cut(characters=n), corpus) for n in (1, 2)}
+    held_out = load(corpus.dir, Corpus, part="validation")
+    report = perplexity(place("perplexity"), PerplexityConfig(sample=SAMPLE), models, held_out, run=ON_ONE_THREAD)
+    metrics = report.manifest.metrics
+    one, other = metrics["bits_per_byte.cut1.total"], metrics["bits_per_byte.cut2.total"]
+    assert one == pytest.approx(6 / 3, rel=1e-6)  # 6 bits a character of 3 bytes
+    assert other == pytest.approx(one, rel=1e-6)
+    tokens = {name: sum(row["tokens"] for row in rows(report, name)) for name in models}
+    assert tokens["cut1"] == 2 * tokens["cut2"]

@@ -24,6 +24,8 @@ MEASURES: Mapping[str, str] = {
 }
 """Those that are shown, in this order."""
 LESS_IS_BETTER = frozenset({"bits_per_byte", "degenerate"})
+UNBOUNDED = "unbounded."
+"""Before the name of a model that won, or lost, every vote: its rating is a number of votes, and no strength."""
 TOTAL = ".total"
 """Perplexity names its sum so, and its ends without it."""
 
@@ -86,6 +88,12 @@ def columns(found: Iterable[Estimate]) -> list[Column]:
         key = order.index(one.measure), one.report, one.measure, one.condition
         cells.setdefault(key, {})[one.model] = one
     return [Column(*key[1:], cells[key]) for key in sorted(cells)]
+
+
+def unbounded(reports: Mapping[str, Artifact[Any]]) -> list[str]:
+    """Models whose rating has no bound, in the order of their names."""
+    metrics = [name for report in reports.values() for name in report.manifest.metrics]
+    return sorted({name.removeprefix(UNBOUNDED) for name in metrics if name.startswith(UNBOUNDED)})
 
 
 def standings(reports: Mapping[str, Artifact[Any]], ancestry: Ancestry) -> dict[str, Standing]:

@@ -1,6 +1,6 @@
 """`eval.leaderboard`: models and tasks on one page, and how scores grew with training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,7 +23,7 @@ from bunbuku_eval.ancestry import Ancestry
 from bunbuku_eval.charts import Dot, Series, dot_chart
 from bunbuku_eval.curves import Chart, together
 from bunbuku_eval.page import environment
-from bunbuku_eval.standings import MEASURES, Column, Standing, columns, estimates, ordered, standings
+from bunbuku_eval.standings import MEASURES, Column, Standing, columns, estimates, ordered, standings, unbounded
 
 PAGE = "index.html"
 CURVED = ("strict", "lenient", "accuracy", "bits_per_byte")
@@ -107,7 +107,7 @@ class Leaderboard:
         return environment().get_template("leaderboard.html.j2").render(page=self, label=label)
 
 
-@stage("eval.leaderboard", revision=1)
+@stage("eval.leaderboard", revision=2)
 def leaderboard(draft: Draft, config: LeaderboardConfig, reports: dict[str, Artifact[Report]]) -> Report:
     """Draw one HTML page of models × tasks with intervals, scores over training tokens, and perplexity by stage.
 
@@ -117,7 +117,10 @@ def leaderboard(draft: Draft, config: LeaderboardConfig, reports: dict[str, Arti
     if not reports:
         raise BunbukuError("there is nothing to show", hint="--reports NAME=DIR, once a report")
     board = Leaderboard(
-        config.title, config.notes, columns(estimates(reports)), standings(reports, Ancestry.of(_named(reports)))
+        config.title,
+        (*config.notes, *_on_bounds(unbounded(reports))),
+        columns(estimates(reports)),
+        standings(reports, Ancestry.of(_named(reports))),
     )
     if not board.columns:
         raise BunbukuError(
@@ -133,6 +136,14 @@ def leaderboard(draft: Draft, config: LeaderboardConfig, reports: dict[str, Arti
 def label(column: Column) -> str:
     """A column's head: the report, and how it was asked."""
     return f"{column.report}: {column.condition.replace('.', ' · ')}" if column.condition else column.report
+
+
+def _on_bounds(models: Sequence[str]) -> Iterator[str]:
+    if models:
+        yield (
+            f"No bounded rating: {', '.join(models)}. Whoever won every vote, or lost every one, is rated by how often it was set "
+            "against others, and neither the number nor its interval says how strong it is."
+        )
 
 
 def _named(reports: Mapping[str, Artifact[Any]]) -> dict[str, Artifact[Any]]:
@@ -153,7 +164,7 @@ def _section(board: Leaderboard) -> Section:
         for column, lines in board.lines
         for line in lines
     )
-    return Section(title="Leaderboard", tables=tables, curves=curves)
+    return Section(title="Leaderboard", paragraphs=board.notes, tables=tables, curves=curves)
 
 
 def _cell(column: Column, name: str) -> str | None:

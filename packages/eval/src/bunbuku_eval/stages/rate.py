@@ -8,6 +8,7 @@ from bunbuku_contracts import BunbukuError, Config, Draft, Report, Section, Tabl
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from bunbuku_eval.ratings import Ratings, elo, ranks, rate
+from bunbuku_eval.standings import UNBOUNDED
 from bunbuku_eval.votes import OneSided, Votes, one_sided, read_votes, seen, without
 
 
@@ -29,7 +30,7 @@ class RateConfig(Config):
     """A category with fewer votes gets no ratings of its own."""
 
 
-@stage("eval.rate", revision=1)
+@stage("eval.rate", revision=2)
 def rate_votes(draft: Draft, config: RateConfig, votes: Path) -> Report:
     """Rate models by votes on pairs of answers: Bradley–Terry with ties, bootstrap and sandwich intervals.
 
@@ -51,6 +52,7 @@ def rate_votes(draft: Draft, config: RateConfig, votes: Path) -> Report:
         draft.metrics |= {
             f"rating.{row.model}.{end}": elo(at) for end, at in zip(("low", "high"), row.sandwich, strict=True)
         }
+    draft.metrics |= {f"{UNBOUNDED}{row.model}": 1 for row in found.rows if not row.bounded}
     draft.metrics |= {"votes": len(everything), "votes.kept": len(kept), "one_sided": len(odd)}
     sections = [_section(found, kept), *_effects(found, config), *_categories(kept, config)]
     if odd:
