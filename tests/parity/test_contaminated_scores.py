@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from random import Random
@@ -38,7 +39,7 @@ def rows() -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
-def lines(path: Path, found: list[dict[str, object]]) -> Path:
+def lines(path: Path, found: Sequence[Mapping[str, object]]) -> Path:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found), encoding="utf-8")
     return path
 

@@ -76,6 +76,10 @@ class Saver:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         self._runtime.wait()
+        if self._optimizer is not None:
+            shims.give_adam_its_zeros(
+                self._optimizer
+            )  # before the first step there are none, and loading asks for them
         described = _described(self._model, self._optimizer, loading=False)
         request: Any = dist_checkpointing.save(described, str(partial), async_sharded_save=True, async_strategy="mcore")
         write: _Write

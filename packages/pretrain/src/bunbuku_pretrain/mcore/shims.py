@@ -13,7 +13,8 @@ Without CUDA:
 Anywhere:
 
 4. saving collects its results in this process, without the server process that Megatron would spawn for them,
-5. the distributed optimizer resumes rightly where torch's own AdamW does the work (three defects),
+5. the distributed optimizer resumes rightly where torch's own AdamW does the work (three defects), and any optimizer from
+   before its first step,
 6. gradients of matrices are added into their buffer by the product that makes them, and clipped where they lie, without
    Apex,
 7. what an optimizer moves, and where it keeps gradients, is said for whoever measures it or sets it back,
@@ -49,6 +50,7 @@ def install() -> None:
         _dispatch_on_cpu()
     _collect_results_here()
     _repair_distributed_optimizer()
+    _load_what_has_not_stepped()
     _clip_in_place()
 
 
@@ -179,6 +181,25 @@ def _repair_distributed_optimizer() -> None:
 
     optimizer._set_main_param_and_optimizer_states = copy_states_but_step
     optimizer.load_state_dict = load_with_a_step_each
+
+
+def _load_what_has_not_stepped() -> None:
+    """A state saved before the first step has no number of steps: optimizer/optimizer.py:1187 and 1376 leave out a 0."""
+    module: Any = importlib.import_module("megatron.core.optimizer.optimizer")
+    for kind in (module.FP32Optimizer, module.Float16OptimizerWithFloat16Params):
+        _count_from_zero(kind)
+
+
+def _count_from_zero(kind: Any) -> None:
+    load = kind.load_state_dict
+
+    def load_counted(self: Any, state_dict: dict[str, Any]) -> None:
+        held = state_dict.get("optimizer", state_dict)["state"]
+        if isinstance(self.optimizer, torch.optim.AdamW) and "common_step" not in held:
+            held["common_step"] = torch.tensor(0.0)
+        load(self, state_dict)
+
+    kind.load_state_dict = load_counted
 
 
 # 6. Gradients of matrices ---------------------------------------------------------------------------------------------
