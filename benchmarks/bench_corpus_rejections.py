@@ -2,13 +2,15 @@
 
     python benchmarks/bench_corpus_rejections.py tune [PRESET…]      # the data that thresholds of `web` are found on
     python benchmarks/bench_corpus_rejections.py report [PRESET…]    # other data: what is published
+    …  --only "bad spam"                                             # clean, bad, or some of either by their names
 
 Text: the folder that BUNBUKU_DATA names, with `dev_corpus.jsonl.zst`, `html_samples.jsonl.zst`, `instructions_ja.jsonl.zst` and
-`eval/jsquad-v1.3-valid.json`. The two sides share nothing: of the development text an eighth by a hash of ids is for tuning, and
-Aozora's seven eighths are reported; of the sites three are for tuning and four reported, of which no page and no text is in the
-other half; spam is made of other words in other sentences. A bad page counts as caught if a filter drops it, or if it
-comes out as what it should be: mojibake as the same text decoded rightly does, menus with no more than a tenth of them left,
-a page with no more than a tenth of its menus and no less than nine tenths of its text.
+`eval/jsquad-v1.3-valid.json`, and the one that BUNBUKU_MORE names (`rejections_more.py`). The two sides share nothing. For tuning are
+the development text (of Aozora an eighth by a hash of ids), a thousand other works of Aozora, three sites, and the spam of
+`rejections_spam.py`. Reported are the rest of Aozora, JSQuAD, FAQs, four other sites, six Debian manuals, and the spam of
+`rejections_unseen.py`. A bad page counts as caught if a filter drops it, or if it comes out as what it should be: mojibake as the
+same text decoded rightly does, menus with no more than a tenth of them left, a page with no more than a tenth of its menus and no
+less than nine tenths of its text.
 """
 
 import argparse
@@ -36,7 +38,10 @@ from bunbuku_corpus.preparation import Preparation
 from bunbuku_corpus.presets import presets
 from bunbuku_corpus.vocabulary import fold, searcher
 from lxml import html
+from rejections_more import aozora, jsquad
+from rejections_more import sites as manuals
 from rejections_spam import SPAM
+from rejections_unseen import UNSEEN, shuffled, snippets
 
 DATA = Path(os.environ.get("BUNBUKU_DATA", "."))
 CHARS = 800
@@ -69,8 +74,8 @@ def tuned(id: str) -> bool:
 
 
 def contexts() -> list[list[str]]:
-    """Paragraphs of Wikipedia, by article."""
-    articles = json.loads((DATA / "eval/jsquad-v1.3-valid.json").read_text(encoding="utf-8"))["data"]
+    """Paragraphs of Wikipedia, by article, of JSQuAD's validation and test splits."""
+    articles = [*json.loads((DATA / "eval/jsquad-v1.3-valid.json").read_text(encoding="utf-8"))["data"], *jsquad()]
     return [[one["context"].split("[SEP]")[-1].strip() for one in article["paragraphs"]] for article in articles]
 
 
@@ -89,6 +94,8 @@ def sites(tuning: bool) -> Iterator[tuple[dict[str, Any], list[str]]]:
     for row in rows("html_samples.jsonl.zst"):
         if row["lang"] == "ja" and (row["source"] in TUNED_SITES) is tuning:
             yield row, lines_of(base64.b64decode(row["html_b64"]), row["encoding"])
+    for name, page, text in manuals() if not tuning else ():
+        yield {"source": name, "main_text": "\n".join(lines_of(text, "utf-8"))}, lines_of(page, "utf-8")
 
 
 _BLOCKS = {
@@ -167,8 +174,9 @@ def clean(tuning: bool) -> dict[str, list[Page]]:
     for row in rows("dev_corpus.jsonl.zst"):
         if row["lang"] != "ja" or row["source"].endswith("naive"):
             continue
-        if tuning is tuned(row["id"]) and (tuning or row["source"] == "aozora"):
+        if (row["source"] != "aozora" and tuning) or (row["source"] == "aozora" and tuning is tuned(row["id"])):
             found[row["source"]].append(Page(row["text"]))
+    found["aozora, other works"] += map(Page, aozora(tuning))
     for row, _ in sites(tuning):
         if len(row["main_text"]) >= 100:
             found[f"text of {row['source']}"].append(Page(row["main_text"]))
@@ -190,10 +198,14 @@ def bad(tuning: bool) -> dict[str, list[Page]]:
             found[f"menus of {row['source']}"].append(Page("\n".join(frame), (), tuple(frame)))
         if frame and sum(map(len, text)) >= 200:
             found[f"pages of {row['source']}"].append(Page("\n".join(lines), tuple(text), tuple(frame)))
-    for kind, make in SPAM.items():
-        if kind.startswith("tune ") is tuning:
-            found[f"spam: {kind.removeprefix('tune ')}"] = list(map(Page, unlisted(make, random.Random(7))))
     texts = [page.text[:2000] for pages in clean(tuning).values() for page in pages if len(page.text) >= 100]
+    kinds = SPAM if tuning else UNSEEN
+    for kind, make in kinds.items():
+        found[f"spam: {kind}"] = list(map(Page, unlisted(make, random.Random(7))))
+    if not tuning:
+        chance = random.Random(7)
+        for kind, make in (("search snippets", snippets(texts)), ("shuffled texts", shuffled(texts))):
+            found[f"spam: {kind}"] = [Page(make(chance)) for _ in range(PAGES)]
     random.Random(3).shuffle(texts)
     for kind, spoil in MOJIBAKE.items():
         if kind.startswith("tune ") is tuning:
@@ -280,11 +292,17 @@ def show(hits: int, trials: int) -> str:
     return f"{hits / trials:7.2%} ({low:.2%} to {high:.2%}) of {trials:5,}"
 
 
-def measure(preset: str, tuning: bool) -> None:
+def measure(preset: str, tuning: bool, only: str) -> None:
     filters = Policy.model_validate({"preset": preset}).filters
     totals: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for what, sets in (("clean", clean(tuning)), ("bad", bad(tuning))):
-        for name, pages in sorted(sets.items()):
+    named = {
+        (what, name): pages
+        for what, sets in (("clean", clean), ("bad", bad))
+        if only.startswith(what) or not only
+        for name, pages in sorted(sets(tuning).items())
+    }
+    for (what, name), pages in named.items():
+        if f"{what} {name}".startswith(only):
             results = list(judged(preset, pages))
             dropped = [one for _, one in results if one.objections]
             caught = len(dropped)
@@ -313,9 +331,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("side", choices=("tune", "report"))
     parser.add_argument("presets", nargs="*", default=["web"])
+    parser.add_argument("--only", default="")
     given = parser.parse_args()
     for preset in given.presets:
-        measure(preset, given.side == "tune")
+        measure(preset, given.side == "tune", given.only)
 
 
 if __name__ == "__main__":

@@ -38,11 +38,30 @@ class Class(IntEnum):
     """U+FFFD, which a decoder writes for bytes that it did not understand."""
 
 
+class Script(IntEnum):
+    """What a run of characters is written in."""
+
+    OTHER = 0
+    SPACE = 1
+    MARK = 2
+    HIRAGANA = 3
+    KATAKANA = 4
+    KANJI = 5
+
+
 SPACES = (Class.SPACE,)
 KANA = (Class.HIRAGANA, Class.KATAKANA, Class.LONG_VOWEL, Class.HALF_KATAKANA)
 LETTERS = (*KANA, Class.KANJI, Class.LETTER)
 JAPANESE = (Class.HIRAGANA, Class.KATAKANA, Class.KANJI, Class.NUMERAL_KANJI, Class.TOTEN, Class.KUTEN)
 """What swallow-corpus counts as Japanese: neither ー nor half-width katakana."""
+
+SCRIPTS = np.full(len(Class), Script.OTHER, np.uint8)
+"""The script of each class."""
+SCRIPTS[[Class.SPACE]] = Script.SPACE
+SCRIPTS[[Class.TOTEN, Class.KUTEN]] = Script.MARK
+SCRIPTS[[Class.HIRAGANA]] = Script.HIRAGANA
+SCRIPTS[[Class.KATAKANA, Class.LONG_VOWEL]] = Script.KATAKANA
+SCRIPTS[[Class.KANJI, Class.NUMERAL_KANJI]] = Script.KANJI
 
 _KANJI = ((0x3400, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2FFFF), (0x3005, 0x3005), (0x3007, 0x3007), (0x303B, 0x303B))
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bunbuku_corpus.characters import LETTERS, Class, Counts, classes, count_classes
+from bunbuku_corpus.characters import LETTERS, SCRIPTS, Class, Counts, classes, count_classes
 from bunbuku_corpus.items import Hashes, Items, Mask, Places
 from bunbuku_corpus.vocabulary import fold
 from bunbuku_corpus.words import Analysis, Analyzer, analyze
@@ -58,6 +58,25 @@ class Pieces:
         left, right = order[:-1], order[1:]
         same[right] = (self.hashes[left] == self.hashes[right]) & (self.documents[left] == self.documents[right])
         return same
+
+    @property
+    def shared(self) -> Mask:
+        """Which equal another piece of the same document."""
+        order = np.lexsort((self.hashes, self.documents))
+        left, right = order[:-1], order[1:]
+        same = (self.hashes[left] == self.hashes[right]) & (self.documents[left] == self.documents[right])
+        shared = np.zeros(len(order), np.bool_)
+        shared[left[same]] = shared[right[same]] = True
+        return shared
+
+
+class Runs(NamedTuple):
+    """The runs of one script of a batch, in order."""
+
+    starts: Places
+    ends: Places
+    documents: Places
+    scripts: NDArray[np.uint8]
 
 
 class Words(NamedTuple):
@@ -170,6 +189,14 @@ class Texts:
         return Pieces(
             pieces.starts, whole, pieces.documents, self.characters.hashes(pieces.starts, whole), pieces.count
         )
+
+    @cached_property
+    def runs(self) -> Runs:
+        """What kanji, katakana, hiragana, marks, white space and other characters divide a text into."""
+        scripts, documents = SCRIPTS[self.kinds], self.characters.documents
+        cuts = np.flatnonzero((np.diff(scripts) != 0) | (np.diff(documents) != 0)) + 1
+        starts = np.concatenate(([0], cuts)) if len(scripts) else _NO_PLACES
+        return Runs(starts, np.append(starts[1:], len(scripts))[: len(starts)], documents[starts], scripts[starts])
 
     def _split(self, borders: Mask, *, strip: bool) -> Pieces:
         """Pieces between borders."""

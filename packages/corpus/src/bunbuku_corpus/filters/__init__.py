@@ -46,9 +46,11 @@ from bunbuku_corpus.filters.located import ListedSite, SiteCategory
 from bunbuku_corpus.filters.monotony import (
     CharacterVariety,
     CommonWordRatio,
+    KeywordDensity,
     MenuRatio,
     MostlyMenus,
     OneWordEverywhere,
+    StuffedWord,
     TooLittleVariety,
 )
 from bunbuku_corpus.filters.other_columns import ColumnValue, OddValue
@@ -57,6 +59,22 @@ from bunbuku_corpus.filters.personal import (
     PersonalInformationCount,
     PersonalInformationRatio,
     TooMuchPersonalInformation,
+)
+from bunbuku_corpus.filters.phrasing import (
+    Echoes,
+    EchoRatio,
+    ExclamationRatio,
+    Exclamations,
+    FragmentRatio,
+    Fragments,
+    OddParticles,
+    ParticleSurprise,
+    StrayParticleRatio,
+    StrayParticles,
+    TemplateRatio,
+    Templates,
+    TooFewSentences,
+    WholeSentenceRatio,
 )
 from bunbuku_corpus.filters.pieces import (
     BulletLineRatio,
@@ -173,6 +191,14 @@ AnyFilter = Annotated[
     | TooLittleVariety
     | OneWordEverywhere
     | MostlyMenus
+    | TooFewSentences
+    | Fragments
+    | OddParticles
+    | StrayParticles
+    | Exclamations
+    | Templates
+    | Echoes
+    | StuffedWord
     | PersonalInformation
     | TooMuchPersonalInformation
     | OddValue,
@@ -228,6 +254,14 @@ AnyMeasure = Annotated[
     | CharacterVariety
     | CommonWordRatio
     | MenuRatio
+    | WholeSentenceRatio
+    | FragmentRatio
+    | ParticleSurprise
+    | StrayParticleRatio
+    | ExclamationRatio
+    | TemplateRatio
+    | EchoRatio
+    | KeywordDensity
     | PersonalInformationRatio
     | PersonalInformationCount,
     Field(discriminator="type"),
@@ -256,12 +290,18 @@ __all__ = [
     "DuplicateSentenceRatio",
     "DuplicateSentences",
     "EarlyKana",
+    "EchoRatio",
+    "Echoes",
     "EllipsisLineRatio",
     "EllipsisLines",
     "EllipsisSentenceRatio",
     "EllipsisSentences",
     "EndlessSentence",
+    "ExclamationRatio",
+    "Exclamations",
     "Filter",
+    "FragmentRatio",
+    "Fragments",
     "FrequentNgram",
     "HiraganaRatio",
     "Host",
@@ -269,6 +309,7 @@ __all__ = [
     "JapaneseRatio",
     "KanaRatio",
     "KatakanaRatio",
+    "KeywordDensity",
     "Language",
     "LetterRatio",
     "LetterWordRatio",
@@ -290,12 +331,14 @@ __all__ = [
     "NoEarlyKana",
     "NounRatio",
     "OddCompression",
+    "OddParticles",
     "OddSentences",
     "OddValue",
     "OddWords",
     "OneWordEverywhere",
     "OtherLanguage",
     "OtherTopLevelDomain",
+    "ParticleSurprise",
     "PersonalInformation",
     "PersonalInformationCount",
     "PersonalInformationRatio",
@@ -315,12 +358,18 @@ __all__ = [
     "ShortLines",
     "SiteCategory",
     "StopWordCount",
+    "StrayParticleRatio",
+    "StrayParticles",
+    "StuffedWord",
     "SuspectUrl",
     "SymbolWordRatio",
+    "TemplateRatio",
+    "Templates",
     "TooFewJapanese",
     "TooFewKuten",
     "TooFewLetterWords",
     "TooFewLetters",
+    "TooFewSentences",
     "TooFewStopWords",
     "TooFewWords",
     "TooLittleHiragana",
@@ -344,5 +393,6 @@ __all__ = [
     "UnfinishedLines",
     "UrlWordCount",
     "Values",
+    "WholeSentenceRatio",
     "WordCount",
 ]

@@ -127,6 +127,7 @@ class MojibakeRatio(Measure):
 class Language(Measure):
     """ISO 639-1 code of the language that a text is written in, judged by its beginning, middle and end."""
 
+    revision: ClassVar[int] = 2
     type: Literal["language"] = "language"
     column: ClassVar[pa.DataType] = pa.string()
 

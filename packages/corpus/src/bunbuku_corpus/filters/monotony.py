@@ -16,6 +16,7 @@ from bunbuku_corpus.texts import Texts
 _WORD_SIGNS = (Class.HIRAGANA, Class.KATAKANA, Class.LONG_VOWEL, Class.KANJI)
 _MOST_CHARS = 20_000
 _SENTENCE_END = re.compile("[。！？!?\n]")
+_WORD = re.compile("[一-鿿々]{2,}|[ァ-ヺー]{2,}")
 _SENTENCE_CHARS, _SENTENCES = 8, 8
 
 
@@ -61,6 +62,30 @@ def _most_common(text: str, word: re.Pattern[str]) -> float:
     return max(counts.values(), default=0) / len(sentences)
 
 
+class KeywordDensity(Measure):
+    """Share of the characters that the word takes that most sentences have, if at least `sentences` of them do; else 0.
+
+    None for a text of fewer than eight sentences. A word is a run of at least two kanji or katakana.
+    """
+
+    type: Literal["keyword_density"] = "keyword_density"
+    sentences: Ratio = 0.7
+
+    @override
+    def of(self, texts: Texts) -> Values:
+        return np.array([self._one(text[:_MOST_CHARS]) for text in texts.texts])
+
+    def _one(self, text: str) -> float:
+        sentences = [one for one in _SENTENCE_END.split(text) if len(one) >= _SENTENCE_CHARS]
+        if len(sentences) < _SENTENCES:
+            return np.nan
+        counts = Counter(found for one in sentences for found in set(_WORD.findall(one)))
+        word, number = max(counts.items(), key=lambda one: (one[1], len(one[0]), one[0]), default=("", 0))
+        if number < self.sentences * len(sentences):
+            return 0.0
+        return len(word) * sum(one.count(word) for one in sentences) / sum(map(len, sentences))
+
+
 class MenuRatio(Measure):
     """Share of the characters that stand in menus: at least `run` short lines one after another that are no sentences."""
 
@@ -103,6 +128,19 @@ class OneWordEverywhere(Filter):
     type: Literal["one_word_everywhere"] = "one_word_everywhere"
     chars: PositiveInt = 3
     max_ratio: Ratio = 0.8
+
+
+class StuffedWord(Filter):
+    """More than `max_ratio` of the characters are one word that most of the sentences have.
+
+    >>> StuffedWord().drops("浄水器をお探しですか。話題の浄水器とは。" * 4), StuffedWord().drops("浄水器の話。")
+    (True, False)
+    """
+
+    measured = KeywordDensity
+    type: Literal["stuffed_word"] = "stuffed_word"
+    sentences: Ratio = 0.7
+    max_ratio: Ratio = 0.09
 
 
 class MostlyMenus(Filter):

@@ -27,7 +27,7 @@ class CleanRun(EngineRun):
 _ONE_WORKER = CleanRun()
 
 
-@stage("corpus.clean", revision=3, resumable=True)
+@stage("corpus.clean", revision=4, resumable=True)
 def clean(draft: Draft, config: CleanConfig, corpus: Artifact[Corpus], *, run: CleanRun = _ONE_WORKER) -> Corpus:
     """Normalize every document and drop those that a filter rejects.
 
@@ -54,8 +54,10 @@ def clean(draft: Draft, config: CleanConfig, corpus: Artifact[Corpus], *, run: C
                                                   advertising or boilerplate words
         suspect_url, listed_host, listed_site, other_top_level_domain
                                                   where a text was found
-        too_little_variety, one_word_everywhere, mostly_menus
-                                                  templates, word salad, search engines' pages; link lists
+        too_little_variety, one_word_everywhere, stuffed_word, odd_particles, stray_particles, exclamations,
+        templates, echoes                         word salad, search engines' pages, cries, templates
+        too_few_sentences, fragments, mostly_menus
+                                                  menus, lists of wares, link lists
         personal_information, too_much_personal_information
                                                   mail addresses, telephone numbers, IP addresses
         odd_value                                 a number in any column, such as `bits_per_byte`
