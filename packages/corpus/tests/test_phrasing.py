@@ -4,6 +4,7 @@ import math
 import re
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from bunbuku_corpus.filters import (
     Echoes,
@@ -61,7 +62,7 @@ MEASURES = (
 RUNS = re.compile(r"[一-鿿々]+|[ァ-ヺー]+|[ぁ-ゖ]+|[、，。．！？]+|\s+|[^一-鿿々ァ-ヺーぁ-ゖ、，。．！？\s]+")
 
 
-def same(values: list[float], expected: list[float]) -> bool:
+def same(values: npt.ArrayLike, expected: list[float]) -> bool:
     return np.allclose(values, expected, equal_nan=True)
 
 
