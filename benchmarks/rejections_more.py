@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from lxml import html
 
@@ -61,13 +61,15 @@ def aozora(tuning: bool) -> Iterator[str]:
 
 def sites() -> Iterator[tuple[str, bytes, bytes]]:
     """Pages of manuals: of which package, the page, and the page without its frame."""
-    for name, site in _SITES.items() if MORE is not None else ():
+    if MORE is None:
+        return
+    for name, site in _SITES.items():
         pages = sorted((MORE / name).glob(site.pages), key=lambda page: hashlib.blake2b(page.name.encode()).digest())
         for page in pages[:_PAGES]:
             root = html.document_fromstring(page.read_bytes(), parser=html.HTMLParser(encoding="utf-8"))
-            whole = html.tostring(root, encoding="utf-8")
+            whole = cast("bytes", html.tostring(root, encoding="utf-8"))
             for one in root.xpath(site.frame):
                 one.drop_tree()
             found = root.xpath(site.text)
             if found:
-                yield name, whole, html.tostring(found[0], encoding="utf-8")
+                yield name, whole, cast("bytes", html.tostring(found[0], encoding="utf-8"))
