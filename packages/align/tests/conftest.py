@@ -20,8 +20,12 @@ from bunbuku_contracts import (
     Preferences,
     stage,
 )
+from hypothesis import settings
 from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM, set_seed
+
+settings.register_profile("align", deadline=None)  # a busy machine is slow, and time says nothing here
+settings.load_profile("align")
 
 type Turn = tuple[str, str]
 type Kind = Literal["llama", "mixtral"]

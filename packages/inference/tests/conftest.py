@@ -3,6 +3,10 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("inference", deadline=None)  # a busy machine is slow, and time says nothing here
+settings.load_profile("inference")
 
 TEXT = [
     "昔々、あるところに、おじいさんとおばあさんがいました。",

@@ -10,8 +10,12 @@ import pytest
 from bunbuku_contracts import Architecture, Artifact, Checkpoint, Config, Corpus, Draft, Experts, stage
 from bunbuku_moe_upcycle.layout import Output
 from bunbuku_moe_upcycle.tensors import encode, write_tensors
+from hypothesis import settings
 from pydantic import Field
 from safetensors.numpy import save_file
+
+settings.register_profile("moe_upcycle", deadline=None)  # a busy machine is slow, and time says nothing here
+settings.load_profile("moe_upcycle")
 
 TOKENIZER = "7" * 64
 FFN, HEADS, KV_HEADS, VOCABULARY = 24, 4, 2, 32

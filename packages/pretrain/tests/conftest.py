@@ -32,9 +32,13 @@ from bunbuku_contracts import (
 from bunbuku_pretrain import AdamW, Constant, Cosine, ModelShape, TokenizeConfig, TrainConfig, TrainRun, tokenize, train
 from bunbuku_pretrain.hugging_face import model_config
 from bunbuku_pretrain.layout import names
+from hypothesis import settings
 from safetensors.torch import save_file
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
+
+settings.register_profile("pretrain", deadline=None)  # a busy machine is slow, and time says nothing here
+settings.load_profile("pretrain")
 
 WHO = ("狸", "和尚", "古道具屋", "茶釜", "村の人", "殿様", "子ども", "狐")
 WHERE = ("寺で", "山で", "町で", "川のそばで", "橋の上で", "家の中で")

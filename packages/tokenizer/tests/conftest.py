@@ -10,9 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from bunbuku_contracts import Artifact, Config, Corpus, Draft, Tokenizer, stage
 from bunbuku_tokenizer import Encoder, TrainConfig, train
+from hypothesis import settings
 from sentencepiece import SentencePieceTrainer
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
+
+settings.register_profile("tokenizer", deadline=None)  # a busy machine is slow, and time says nothing here
+settings.load_profile("tokenizer")
 
 _WHO = [
     "吾輩",
