@@ -60,9 +60,9 @@ class Watch(threading.Thread):
 def test_a_validation_longer_than_a_step_may_take_ends_nothing_and_one_over_its_own_time_is_cut_short(
     tmp_path: Path, tokens: Artifact[Tokens], tokenizer: Artifact[Tokenizer], tiny: SimpleNamespace
 ) -> None:
-    held_out = make_long_held_out(tmp_path / "tokens", Times(times=24), tokens)
+    held_out = make_long_held_out(tmp_path / "tokens", Times(times=60), tokens)
     config = tiny.config(steps=1).model_copy(update={"overlap": "ignore"})
-    run = TrainRun(micro_batch_sequences=1, step_timeout_seconds=6, restarts=0)
+    run = TrainRun(micro_batch_sequences=1, step_timeout_seconds=5, restarts=0)
     out = tmp_path / "whole"
     watch = Watch(out)
     watch.start()
