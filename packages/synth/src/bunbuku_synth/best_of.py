@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
 
 from bunbuku_contracts import Config
-from bunbuku_inference import Answer, Failure, Message, Request, Sampling
+from bunbuku_inference import Answer, Request
 from pydantic import Field, PositiveInt
 
 from bunbuku_synth.faculty import Faculty
@@ -19,7 +19,7 @@ from bunbuku_synth.item import Item, Preference
 from bunbuku_synth.keys import draw, key_of
 from bunbuku_synth.tasks.chain import Wording
 from bunbuku_synth.tasks.judging import COMPARE, parse_judgement
-from bunbuku_synth.tasks.teaching import TeacherSampling
+from bunbuku_synth.tasks.teaching import TeacherSampling, request_of, whole
 
 
 class BestOf(Config):
@@ -97,7 +97,7 @@ def _answers(
         requests = [_question(asked[at], config, by=by, again=again, seed=seed) for at, again in places]
         outcomes = faculty.ask(teacher, requests, step=f"best-of.{teacher}") if requests else []
         for (at, _), outcome in zip(places, outcomes, strict=True):
-            text = "" if isinstance(outcome, Failure) or outcome.finish == "length" else outcome.text.strip()
+            text = whole(outcome)
             counts["best_of.answers"] += 1
             if not text or text in found[at]:
                 counts["best_of.answers_left_out"] += 1
@@ -107,9 +107,8 @@ def _answers(
 
 
 def _question(item: Item, config: BestOf, *, by: str, again: int, seed: int) -> Request:
-    messages = tuple(Message(role=turn.role, content=turn.content) for turn in item.prompt)
     key = key_of(best_of=item.id, teacher=by, again=again, sampling=config.sampling.model_dump(), seed=seed)
-    return Request(prompt=messages, sampling=Sampling(**config.sampling.model_dump()), seed=key.seed)
+    return request_of(item.prompt, config.sampling, seed=key.seed)
 
 
 def _winners(
@@ -146,8 +145,7 @@ def _comparison(item: Item, first: _Candidate, second: _Candidate, config: BestO
     question = "\n".join(turn.content for turn in item.prompt)
     turns = config.wording.turns({"question": question, "a": first.text, "b": second.text})
     key = key_of(compare=item.id, a=first.text, b=second.text, wording=config.wording.model_dump(mode="json"))
-    messages = tuple(Message(role=turn.role, content=turn.content) for turn in turns)
-    return Request(prompt=messages, sampling=Sampling(**config.judging.model_dump()), seed=key.seed)
+    return request_of(turns, config.judging, seed=key.seed)
 
 
 def _extremes(count: int, won: dict[tuple[int, int], int]) -> tuple[int, int] | None:

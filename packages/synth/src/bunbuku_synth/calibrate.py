@@ -22,14 +22,14 @@ from bunbuku_contracts import (
     stage,
     write_sections,
 )
-from bunbuku_inference import Answer, Failure, Message, Request, Sampling, read_json, schema_of
+from bunbuku_inference import Answer, Failure, Request, read_json, schema_of
 from pydantic import BaseModel, Field, ValidationError
 
 from bunbuku_synth.faculty import Candidates, Faculty, TeacherRun
 from bunbuku_synth.keys import key_of
 from bunbuku_synth.tasks.chain import Wording
 from bunbuku_synth.tasks.judging import JUDGE, SCALE, Mark
-from bunbuku_synth.tasks.teaching import TeacherSampling
+from bunbuku_synth.tasks.teaching import TeacherSampling, request_of
 
 SCORES = range(1, 6)
 _Z = 1.96
@@ -96,7 +96,7 @@ def calibrate(
             f"of {len(items)} labelled items {len(scored)} got a score, and all of these are labelled alike",
             hint="label good and bad items, and see in the replies' store what the judge says",
         )
-    chances, advice = chance_by_score(scored), advised(scored, config.precision)
+    chances, advice, ordered = chance_by_score(scored), advised(scored, config.precision), auc(scored)
     found = {
         "judge": identity,
         "wording": config.wording.model_dump(mode="json"),
@@ -109,12 +109,13 @@ def calibrate(
     draft.metrics |= {
         "items": float(len(items)),
         "unparsed": float(len(items) - len(scored)),
-        "auc": auc(scored),
+        "auc": ordered,
         "calibration_error": calibration_error(scored, folds=5),
         "at_least": float(advice or 0),
         **{f"chance.{score}": chance for score, chance in chances.items()},
     }
-    write_sections(draft, [_section(config, identity, scored, chances, advice, unparsed=len(items) - len(scored))])
+    unparsed = len(items) - len(scored)
+    write_sections(draft, [_section(config, identity, scored, chances, advice, ordered=ordered, unparsed=unparsed)])
     return Report(title="What a judge's scores are worth")
 
 
@@ -206,9 +207,7 @@ def _wilson(good: int, every: int) -> tuple[float, float]:
 def _request(item: Labelled, config: CalibrateConfig) -> Request:
     turns = config.wording.turns({"question": item.question, "answer": item.answer})
     key = key_of(calibrate=item.model_dump(), wording=config.wording.model_dump(mode="json"))
-    messages = tuple(Message(role=turn.role, content=turn.content) for turn in turns)
-    sampling = Sampling(**config.sampling.model_dump())
-    return Request(prompt=messages, sampling=sampling, seed=key.seed, reply_schema=schema_of(Mark))
+    return request_of(turns, config.sampling, seed=key.seed, reply_schema=schema_of(Mark))
 
 
 def _mark(outcome: Answer | Failure) -> Mark | None:
@@ -222,6 +221,7 @@ def _section(
     chances: dict[int, float],
     advice: int | None,
     *,
+    ordered: float,
     unparsed: int,
 ) -> Section:
     rows: list[tuple[str | int | float, ...]] = []
@@ -234,7 +234,7 @@ def _section(
     what = f"`at_least = {advice}`" if advice else "no score: label more, or take another judge or wording"
     said = (
         f"{judge}, asked `{config.wording.id}` of {len(scored):,} labelled items; {unparsed:,} more got no score. A good item has the "
-        f"higher score than a bad one in {auc(scored):.1%} of pairs. For {config.precision:.0%} good items: {what}."
+        f"higher score than a bad one in {ordered:.1%} of pairs. For {config.precision:.0%} good items: {what}."
     )
     columns = ("score", "items", "good", "chance of good", "good from this score on (95 % interval)")
     return Section(

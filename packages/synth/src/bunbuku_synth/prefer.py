@@ -15,7 +15,7 @@ from bunbuku_contracts import (
     Preferences,
     stage,
 )
-from bunbuku_inference import Answer, Failure, Message, Request, Sampling
+from bunbuku_inference import Answer, Failure, Request
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from bunbuku_synth.best_of import BestOf, compare
@@ -32,6 +32,7 @@ from bunbuku_synth.faculty import Candidates, Faculty, TeacherRun
 from bunbuku_synth.item import Item, Preference, read_items, remove_shards, write_preferences
 from bunbuku_synth.keys import Key, draw, key_of
 from bunbuku_synth.strength import Strength, by_strength
+from bunbuku_synth.tasks.teaching import request_of
 
 
 class ModelSampling(Config):
@@ -201,8 +202,7 @@ def _drawn(items: Sequence[Item], count: int, label: str, seed: int) -> list[Ite
 
 
 def _request(item: Item, sampling: ModelSampling) -> Request:
-    messages = tuple(Message(role=turn.role, content=turn.content) for turn in item.prompt)
-    return Request(prompt=messages, sampling=Sampling(**sampling.model_dump()), seed=item.seed)
+    return request_of(item.prompt, sampling, seed=item.seed)
 
 
 def _preference(item: Item, rejected: str, *, by: str, key: Key) -> Preference:

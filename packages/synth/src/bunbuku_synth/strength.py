@@ -10,7 +10,7 @@ from difflib import SequenceMatcher
 from typing import Annotated
 
 from bunbuku_contracts import Config
-from bunbuku_inference import Answer, Failure, Message, Request, Sampling
+from bunbuku_inference import Request
 from pydantic import Field, PositiveInt
 
 from bunbuku_synth.contrasts import Contrast
@@ -19,7 +19,7 @@ from bunbuku_synth.item import Item, Preference
 from bunbuku_synth.keys import draw, key_of
 from bunbuku_synth.language import japanese_ratio, normalized
 from bunbuku_synth.replies import flaw
-from bunbuku_synth.tasks.teaching import TeacherSampling
+from bunbuku_synth.tasks.teaching import TeacherSampling, request_of, whole
 
 
 class Strength(Config):
@@ -69,14 +69,9 @@ def _answers(asked: Sequence[Item], teacher: str, config: Strength, faculty: Fac
     requests: list[Request] = []
     for item in asked:
         key = key_of(strength=item.id, teacher=by, sampling=config.sampling.model_dump(), seed=seed)
-        messages = tuple(Message(role=turn.role, content=turn.content) for turn in item.prompt)
-        requests.append(Request(prompt=messages, sampling=Sampling(**config.sampling.model_dump()), seed=key.seed))
+        requests.append(request_of(item.prompt, config.sampling, seed=key.seed))
     outcomes = faculty.ask(teacher, requests, step=f"strength.{teacher}") if requests else []
-    return [_whole(outcome) for outcome in outcomes]
-
-
-def _whole(outcome: Answer | Failure) -> str:
-    return "" if isinstance(outcome, Failure) or outcome.finish == "length" else outcome.text.strip()
+    return [whole(outcome) for outcome in outcomes]
 
 
 def _verdict(item: Item, better: str, worse: str, contrast: Contrast | None, *, most_alike: float) -> str:

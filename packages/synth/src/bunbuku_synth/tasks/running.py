@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from bunbuku_inference import Answer, Failure, Message, Request, Sampling
+from bunbuku_inference import Answer, Failure, Request
 
 from bunbuku_synth.faculty import Faculty
 from bunbuku_synth.item import Dropped, Item, Turn
 from bunbuku_synth.keys import Key, key_of
 from bunbuku_synth.tasks.chain import ChainTask, Finished, Start, Step, Work
+from bunbuku_synth.tasks.teaching import request_of
 
 
 @dataclass
@@ -53,9 +54,7 @@ def _request(task: ChainTask, step: Step, work: Work, teacher: str, *, seed: int
         source=work.start.name,
         seed=seed,
     )
-    messages = tuple(Message(role=turn.role, content=turn.content) for turn in work.last)
-    sampling = Sampling(**step.sampling.model_dump())
-    return Request(prompt=messages, sampling=sampling, seed=key.seed, reply_schema=step.reply_schema)
+    return request_of(work.last, step.sampling, seed=key.seed, reply_schema=step.reply_schema)
 
 
 def _take(task: ChainTask, step: Step, work: Work, answer: Answer | Failure) -> None:

@@ -5,7 +5,7 @@ is the number of passages, which is what a teacher costs; the items are those of
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple, Self
 
@@ -68,6 +68,17 @@ class TeacherSampling(Config):
     max_tokens: PositiveInt = 256
 
 
+def request_of(turns: Sequence[Turn], sampling: Config, *, seed: int, reply_schema: str | None = None) -> Request:
+    """The turns as a request to an engine; `sampling` is a config with the fields of its `Sampling`."""
+    messages = tuple(Message(role=turn.role, content=turn.content) for turn in turns)
+    return Request(prompt=messages, sampling=Sampling(**sampling.model_dump()), seed=seed, reply_schema=reply_schema)
+
+
+def whole(outcome: Answer | Failure) -> str:
+    """What a reply says; nothing if there is none, or it was cut off."""
+    return "" if isinstance(outcome, Failure) or outcome.finish == "length" else outcome.text.strip()
+
+
 class Written(NamedTuple):
     """What a reply became: the dialogue, or the reason why none, and the repairs it took."""
 
@@ -100,8 +111,7 @@ class Asked:
     @property
     def request(self) -> Request:
         """The same for an engine, with the item's own seed."""
-        messages = tuple(Message(role=turn.role, content=turn.content) for turn in self.turns)
-        return Request(prompt=messages, sampling=Sampling(**self.sampling.model_dump()), seed=self.key.seed)
+        return request_of(self.turns, self.sampling, seed=self.key.seed)
 
 
 class TeacherTask(Task, ABC):
