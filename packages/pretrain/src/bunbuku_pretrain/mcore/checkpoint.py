@@ -77,9 +77,8 @@ class Saver:
             partial.mkdir(parents=True)
         self._runtime.wait()
         if self._optimizer is not None:
-            shims.give_adam_its_zeros(
-                self._optimizer
-            )  # before the first step there are none, and loading asks for them
+            # Before the first step there are no moments, and loading asks for them.
+            shims.give_adam_its_zeros(self._optimizer)
         described = _described(self._model, self._optimizer, loading=False)
         request: Any = dist_checkpointing.save(described, str(partial), async_sharded_save=True, async_strategy="mcore")
         write: _Write
