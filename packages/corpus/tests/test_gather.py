@@ -209,11 +209,10 @@ def test_nothing_to_read_is_one_sentence(tmp_path: Path):
         gathered(tmp_path, None, type="jsonl")
 
 
-def test_a_data_set_of_the_hub_needs_a_commit():
-    with pytest.raises(ValidationError, match="needs a `revision`, a commit"):
-        config(type="datasets", hub="user/data")
-    with pytest.raises(ValidationError, match="revision"):
-        config(type="datasets", hub="user/data", revision="main")
+def test_a_revision_is_one_of_a_data_set_of_the_hub():
+    with pytest.raises(ValidationError, match="is one of a `hub` data set, and none is named"):
+        config(type="datasets", revision="1" * 40)
+    config(type="datasets", hub="user/data", revision="1" * 40)  # asks nobody
 
 
 SENTENCES = (

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub or on the disk. The one module that knows `datasets`."""
+"""Data sets of the Hugging Face hub or on the disk. The one module that knows `datasets` and the hub."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +7,31 @@ from typing import Any
 import datasets
 from bunbuku_contracts import BunbukuError
 from datasets.exceptions import DatasetsError
+from huggingface_hub import HfApi
+from huggingface_hub.utils import httpx  # whichever the hub's client is made with
 
+# A refused connection is no OSError there.
+_UNREACHED = (OSError, ValueError, httpx.HTTPError)
 _NO_NETWORK = "a hub data set needs a network; `save_to_disk` makes a local copy, for --source DIR without `hub`"
+
+
+def commit_of(name: str, revision: str) -> str:
+    """The commit that a branch or a tag of a data set of the hub is at now.
+
+    Raises:
+        BunbukuError: The hub does not say.
+    """
+    try:
+        commit = HfApi().dataset_info(name, revision=revision).sha
+    except _UNREACHED as error:
+        reason = str(error).split("\n")[0]
+        hint = "a hub data set needs a network; a commit as `revision`, 40 hexadecimal digits, is asked nobody for"
+        raise BunbukuError(
+            f"at which commit {revision!r} of data set {name!r} is cannot be had: {reason}", hint=hint
+        ) from error
+    if commit is None:
+        raise BunbukuError(f"the hub names no commit for {revision!r} of data set {name!r}", hint="name a commit")
+    return commit
 
 
 def read_hub(name: str, *, subset: str | None, revision: str, split: str) -> Iterator[dict[str, Any]]:
@@ -20,7 +43,7 @@ def read_hub(name: str, *, subset: str | None, revision: str, split: str) -> Ite
     try:
         rows = datasets.load_dataset(name, subset, split=split, revision=revision, streaming=True)
         yield from rows
-    except (OSError, ValueError, DatasetsError) as error:
+    except (*_UNREACHED, DatasetsError) as error:
         reason = str(error).split("\n")[0]
         raise BunbukuError(f"data set {name!r} at {revision} cannot be read: {reason}", hint=_NO_NETWORK) from error
 

@@ -6,6 +6,7 @@ of their names, lines and rows in theirs.
 """
 
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ from bunbuku_corpus.files import find_files, needed, open_stream
 from bunbuku_corpus.rows import UNKNOWN, Defaults, Fields, Row, Shape, read_documents, shaped
 from bunbuku_corpus.tatoeba import TatoebaSource
 
-Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+_COMMIT = re.compile("[0-9a-f]{40}")
+Commit = Annotated[str, StringConstraints(pattern=f"^{_COMMIT.pattern}$")]
 _BATCH_ROWS = 256
 
 
@@ -141,13 +143,17 @@ class ParquetSource(_Rows):
 
 
 class DatasetsSource(_Rows):
-    """A data set of the Hugging Face hub, pinned to a commit, or a local one that `--source` names."""
+    """A data set of the Hugging Face hub, or a local one that `--source` names.
+
+    A branch or a tag becomes the commit that it is at when the config is read: it is the commit that the recipe holds, so that
+    a branch that has moved since is another recipe.
+    """
 
     type: Literal["datasets"] = "datasets"
     hub: str | None = None
     """Name on the hub, such as `user/data`; nothing for a local data set."""
     revision: Commit | None = None
-    """Commit of the hub's data set, 40 hexadecimal digits: a branch would be another data set tomorrow."""
+    """Commit of the hub's data set, 40 hexadecimal digits, or a branch or tag; `main` if nothing is said."""
     subset: str | None = None
     """Which of the data set's configurations, if it has several."""
     split: str = "train"
@@ -157,10 +163,22 @@ class DatasetsSource(_Rows):
         """One for all: a data set is read as a whole."""
         return [needed(root) if self.hub is None else Path(self.hub)]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _pinned(cls, given: dict[str, Any]) -> dict[str, Any]:
+        hub, revision = given.get("hub"), given.get("revision")
+        if hub is None:
+            return given
+        if not isinstance(revision, str) or not _COMMIT.fullmatch(revision):
+            from bunbuku_corpus import hf  # takes seconds to import
+
+            revision = hf.commit_of(hub, revision or "main")
+        return {**given, "revision": revision}
+
     @model_validator(mode="after")
-    def _hub_is_pinned(self) -> "DatasetsSource":
-        if (self.hub is None) != (self.revision is None):
-            raise ValueError(f"`hub` {self.hub!r} needs a `revision`, a commit, and has {self.revision!r}")
+    def _hub_is_named(self) -> "DatasetsSource":
+        if self.hub is None and self.revision is not None:
+            raise ValueError(f"`revision` {self.revision!r} is one of a `hub` data set, and none is named")
         return self
 
     def read(self, path: Path, root: Path | None, scratch: Path) -> Iterator[Placed]:
