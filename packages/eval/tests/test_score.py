@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from bunbuku_contracts import BunbukuError, Config, Draft, Report, load, read_sections, stage
-from bunbuku_eval import CompareConfig, ScoreConfig, compare, score
+from bunbuku_eval import CompareConfig, ScoreConfig, compare, hub, score
 from bunbuku_inference import TransformersEngine
 
 WORDS = ("本", "靴", "皿", "机", "鍵")
@@ -310,6 +310,19 @@ def test_files_outside_the_folder_or_not_there_are_refused(place, models, data, 
             score(place("score"), chosen, {"m": models["first"]}, data, run=talk(chatty))
     with pytest.raises(BunbukuError, match="no folder was given"):
         score(place("score"), config(), {"m": models["first"]}, run=talk(chatty))
+
+
+def test_a_link_in_the_folder_is_read_as_the_hubs_cache_has_them(tmp_path) -> None:
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "1f").write_text("{}\n", encoding="utf-8")
+    folder = tmp_path / "snapshots"
+    folder.mkdir()
+    (folder / "mawps.jsonl").symlink_to("../blobs/1f")
+    assert hub.inside(folder, "mawps.jsonl").read_text(encoding="utf-8") == "{}\n"
+    assert hub.inside(folder, "some/../mawps.jsonl") == folder / "mawps.jsonl"
+    for outside in ("../blobs/1f", "some/../../blobs/1f", str(tmp_path / "blobs" / "1f")):
+        with pytest.raises(BunbukuError, match="is outside the folder"):
+            hub.inside(folder, outside)
 
 
 def test_a_file_of_the_hub_is_pinned_to_a_commit() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -23,6 +24,8 @@ from bunbuku_eval.tasks import (
     field,
     task_class,
 )
+from bunbuku_eval.tasks.forms import unwrapped
+from bunbuku_eval.tasks.saying import quoted
 from bunbuku_eval.tasks.task import examples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -321,3 +324,44 @@ def test_the_published_files_read_and_their_answers_are_understood() -> None:
         assert sum(one.lenient for one in marks) / items > 0.995
         assert sum(one.strict for one in marks) == 0
         assert all(mark(task, one, one.gold[0]).strict == 1 for one in questions)
+
+
+@pytest.mark.parametrize(
+    ("said", "understood"),
+    [
+        ("答えは「水」です。", "水"),
+        ("答えは「「水」と「空」の本」です。", "「水」と「空」の本"),
+        ("答えは『「水」の本』です。", "「水」の本"),
+        ('答えは"「水」の本"です。', "「水」の本"),
+        ("「水」の「空」です。", "水"),
+        ("「水「空」", "空"),
+        ("「「」水」", "「」水"),
+        ("「」です", "「」"),
+        ("水」です", "水」"),
+    ],
+)
+def test_what_is_quoted_keeps_the_quotations_inside_it(said, understood) -> None:
+    task = JSQuAD()
+    row = {"id": "1", "context": "青い", "question": "?", "answers": [{"text": "水"}]}
+    assert task.understood(said, task.question(row, "item 1")) == understood
+
+
+def test_a_title_in_quotation_marks_is_not_the_form_that_was_asked_for() -> None:
+    task = JSQuAD()
+    row = {"id": "1", "context": "青い", "question": "?", "answers": [{"text": "水"}]}
+    one = task.question(row, "item 1")
+    assert not task.well_formed("「水」", one)
+    assert not task.well_formed("「水『空』」", one)
+    assert task.well_formed("「水」と「空」", one)
+
+
+def test_a_long_row_of_open_marks_is_read_at_once() -> None:
+    started = time.process_time()
+    assert quoted("「" * 50_000 + "水」") == "水"
+    assert quoted("「水」" * 50_000) == "水"
+    assert time.process_time() - started < 5
+
+
+def test_a_translation_is_taken_out_of_the_marks_around_all_of_it() -> None:
+    assert unwrapped("「彼は『うん』と言った。」") == "彼は『うん』と言った。"
+    assert unwrapped("「水」と「空」") == "「水」と「空」"

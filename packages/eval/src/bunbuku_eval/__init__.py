@@ -20,8 +20,10 @@ from bunbuku_eval.stages.choice import ChoiceConfig, choice
 from bunbuku_eval.stages.compare import CompareConfig, compare
 from bunbuku_eval.stages.exposure import ExposureConfig, exposure
 from bunbuku_eval.stages.generate import GenerateConfig, generate
+from bunbuku_eval.stages.harness import ExportConfig, HarnessConfig, HarnessRun, export, harness
 from bunbuku_eval.stages.judge import judge
 from bunbuku_eval.stages.leaderboard import LeaderboardConfig, leaderboard
+from bunbuku_eval.stages.map import MapConfig, map_texts
 from bunbuku_eval.stages.perplexity import PerplexityConfig, perplexity
 from bunbuku_eval.stages.rate import RateConfig, rate_votes
 from bunbuku_eval.stages.report import ReportConfig, report
@@ -38,13 +40,17 @@ __all__ = [
     "CompareConfig",
     "Document",
     "EvalRun",
+    "ExportConfig",
     "ExposureConfig",
     "GenerateConfig",
+    "HarnessConfig",
+    "HarnessRun",
     "Hub",
     "Interval",
     "JudgeConfig",
     "KneserNeyBigram",
     "LeaderboardConfig",
+    "MapConfig",
     "PerplexityConfig",
     "Phrasing",
     "Prompt",
@@ -65,10 +71,13 @@ __all__ = [
     "bradley_terry",
     "choice",
     "compare",
+    "export",
     "exposure",
     "generate",
+    "harness",
     "judge",
     "leaderboard",
+    "map_texts",
     "mark",
     "one_sided",
     "perplexity",

@@ -86,6 +86,8 @@ class Answered:
     seconds: float = 0.0
     """Of the batch, divided by its answers."""
     contaminated: bool | None = None
+    logprobs: tuple[float, ...] = ()
+    """Of each choice, in nats, where the likeliest one was the answer."""
 
 
 def _parity(task: Task, question: Question, output: str) -> float:

@@ -30,11 +30,15 @@ def page(title: str, rows: Sequence[Mapping[str, Any]], *, total: int) -> str:
     columns = [name for name in SHOWN if any(name in row for row in rows)]
     values = [[prompts[str(row["prompt"])] if name == "prompt" else row.get(name) for name in columns] for row in rows]
     data = {"columns": columns, "filters": list(FILTERS), "prompts": list(prompts), "rows": values, "total": total}
-    script = _read("browse.js")
-    return (
-        _environment()
-        .get_template("browse.html.j2")
-        .render(title=title, style=_read("browse.css"), script=script, digest=_digest(script), data=as_json(data))
+    return scripted("browse", title, data)
+
+
+def scripted(name: str, title: str, data: object, **more: object) -> str:
+    """The page `NAME.html.j2` with its style, its script and data, of which only that script may run."""
+    script = _read(f"{name}.js")
+    template = _environment().get_template(f"{name}.html.j2")
+    return template.render(
+        title=title, style=_read(f"{name}.css"), script=script, digest=_digest(script), data=as_json(data), **more
     )
 
 

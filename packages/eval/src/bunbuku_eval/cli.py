@@ -7,8 +7,10 @@ from bunbuku_eval.stages.choice import choice
 from bunbuku_eval.stages.compare import compare
 from bunbuku_eval.stages.exposure import exposure
 from bunbuku_eval.stages.generate import generate
+from bunbuku_eval.stages.harness import export, harness
 from bunbuku_eval.stages.judge import judge
 from bunbuku_eval.stages.leaderboard import leaderboard
+from bunbuku_eval.stages.map import map_texts
 from bunbuku_eval.stages.perplexity import perplexity
 from bunbuku_eval.stages.rate import rate_votes
 from bunbuku_eval.stages.report import report
@@ -32,5 +34,8 @@ main = stage_cli(
     moderate_arena,
     import_ballots,
     leaderboard,
+    map_texts,
+    harness,
+    export,
     report,
 )

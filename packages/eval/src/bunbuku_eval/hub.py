@@ -1,5 +1,6 @@
 """Where files of questions are: in a folder, or on the Hugging Face hub, fetched when a stage asks and at no other time."""
 
+import os
 from pathlib import Path
 
 from bunbuku_contracts import BunbukuError
@@ -27,12 +28,13 @@ def fetched(hub: Hub) -> Path:
 
 
 def inside(folder: Path, file: str) -> Path:
-    """A file of the folder that was given as `--data`.
+    """A file of the folder that was given as `--data`; a link there may lead elsewhere, as in the hub's cache.
 
     Raises:
-        BunbukuError: It lies elsewhere.
+        BunbukuError: Its name leads out of the folder.
     """
-    path = folder / file
-    if not path.resolve().is_relative_to(folder.resolve()):
+    # By name: what `..` would mean behind a link is not asked.
+    path = Path(os.path.normpath(folder / file))
+    if not path.is_relative_to(os.path.normpath(folder)):
         raise BunbukuError(f"{file!r} is outside the folder {folder}", hint="name a file that lies inside it")
     return path

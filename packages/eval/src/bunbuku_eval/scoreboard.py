@@ -42,6 +42,7 @@ SCHEMA = pa.schema(
         ("prompt", pa.string()),
         ("gold", pa.list_(pa.string())),
         ("choices", pa.list_(pa.string())),
+        ("logprobs", pa.list_(pa.float64())),
         ("output", pa.string()),
         ("understood", pa.string()),
         *(
@@ -346,6 +347,7 @@ def _row(board: Scoreboard, one: Answered) -> dict[str, object]:
         "prompt": one.prompt,
         "gold": list(one.question.gold),
         "choices": list(one.question.choices),
+        "logprobs": list(one.logprobs),
         "output": one.output,
         "understood": marks.understood if marks else None,
         "strict": marks.strict if marks else None,

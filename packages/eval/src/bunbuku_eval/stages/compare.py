@@ -20,7 +20,7 @@ class CompareConfig(Config):
     """Answers that the page of items holds, at most."""
 
 
-@stage("eval.compare", revision=2)
+@stage("eval.compare", revision=3)
 def compare(draft: Draft, config: CompareConfig, reports: dict[str, Artifact[Report]]) -> Report:
     """Compare models of several `score` reports on the questions they share, with the answers that flipped.
 
@@ -32,7 +32,7 @@ def compare(draft: Draft, config: CompareConfig, reports: dict[str, Artifact[Rep
     facts: dict[str, Facts] = {}
     answered: list[Answered] = []
     for name, report in reports.items():
-        for one in _facts(report):
+        for one in read_facts(report):
             if facts.setdefault(one.task, one).sha256 != one.sha256:
                 raise BunbukuError(
                     f"the task {one.task!r} of {report.dir} was read from another file than before: {one.sha256[:7]}, "
@@ -45,15 +45,16 @@ def compare(draft: Draft, config: CompareConfig, reports: dict[str, Artifact[Rep
     return publish(draft, board, models=models, page_rows=config.page_rows)
 
 
-def read_answers(report: Artifact[Any], name: str) -> Iterator[Answered]:
-    """The answers of a `score` report. Its only model is called `name`; of several, each `name/model`."""
+def read_answers(report: Artifact[Any], name: str = "") -> Iterator[Answered]:
+    """The answers of a `score` report. Its only model is called `name`; of several, each `name/model`; their own without one."""
     rows = pq.read_table(report.path(report.files("items")[0])).to_pylist()
     several = len({row["model"] for row in rows}) > 1
     for row in rows:
-        yield _answered(row, f"{name}/{row['model']}" if several else name)
+        yield _answered(row, row["model"] if not name else f"{name}/{row['model']}" if several else name)
 
 
-def _facts(report: Artifact[Report]) -> tuple[Facts, ...]:
+def read_facts(report: Artifact[Any]) -> tuple[Facts, ...]:
+    """The tasks of a `score` report."""
     path = report.dir / FACTS
     if not path.is_file():
         raise BunbukuError(
@@ -83,4 +84,5 @@ def _answered(row: Mapping[str, Any], model: str) -> Answered:
         row["tokens"],
         row["seconds"],
         row["contaminated"],
+        tuple(row["logprobs"]),
     )

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from bunbuku_contracts import Artifact, BunbukuError, Checkpoint, Config, Draft, Report, stage
 from bunbuku_contracts.digest import hash_tree
@@ -84,7 +84,7 @@ class Asked:
     shots: int
 
 
-@stage("eval.score", revision=2, bitwise=False)
+@stage("eval.score", revision=3, bitwise=False)
 def score(
     draft: Draft,
     config: ScoreConfig,
@@ -217,8 +217,14 @@ def _ask(condition: Condition, phrasing: Phrasing, question: Question, source: S
     return Asked(condition, question, prompt_of(phrasing, question, shots, style=condition.style), len(shots))
 
 
-type Reply = tuple[str, str, str, int]
-"""Output, why there is none, how it ended, its tokens."""
+class Reply(NamedTuple):
+    """What came back, or why nothing did."""
+
+    output: str = ""
+    failure: str = ""
+    finish: str = ""
+    tokens: int = 0
+    logprobs: tuple[float, ...] = ()
 
 
 def _generated(
@@ -246,8 +252,8 @@ def _stop(config: ScoreConfig, task: Task) -> tuple[str, ...]:
 
 def _reply(outcome: Answer | Failure) -> Reply:
     if isinstance(outcome, Failure):
-        return "", f"{outcome.reason}: {outcome.detail}", "", 0
-    return outcome.text, "", outcome.finish, outcome.completion_tokens
+        return Reply(failure=f"{outcome.reason}: {outcome.detail}")
+    return Reply(outcome.text, finish=outcome.finish, tokens=outcome.completion_tokens)
 
 
 def _likeliest(
@@ -260,28 +266,28 @@ def _likeliest(
         scores = [next(remaining) for _ in one.question.choices]
         failed = [score for score in scores if isinstance(score, Failure)]
         if failed:
-            replies.append(("", f"{failed[0].reason}: {failed[0].detail}", "", 0))
+            replies.append(Reply(failure=f"{failed[0].reason}: {failed[0].detail}"))
             continue
-        values = [score.logprob for score in scores if isinstance(score, Score)]
+        values = tuple(score.logprob for score in scores if isinstance(score, Score))
         best = max(range(len(values)), key=lambda at: values[at])
-        replies.append((one.question.choices[best], "", "", 0))
+        replies.append(Reply(one.question.choices[best], logprobs=values))
     return replies
 
 
 def _answered(asked: Asked, reply: Reply, source: Source, seconds: float) -> Answered:
-    output, failure, finish, tokens = reply
     return Answered(
         asked.condition,
         asked.question,
         shown(asked.prompt),
         asked.shots,
-        output,
-        None if failure else mark(source.task, asked.question, output),
-        failure,
-        finish,
-        tokens,
+        reply.output,
+        None if reply.failure else mark(source.task, asked.question, reply.output),
+        reply.failure,
+        reply.finish,
+        reply.tokens,
         seconds,
         source.contaminated.get(asked.question.id),
+        reply.logprobs,
     )
 
 

@@ -10,10 +10,9 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 from bunbuku_eval.metrics import char_f1, exact_match, normalized, numbers, parse_float
-from bunbuku_eval.tasks.saying import MARKER, NUMBER, announced, corrected, without_denial
+from bunbuku_eval.tasks.saying import MARKER, NUMBER, announced, corrected, quoted, without_denial
 from bunbuku_eval.tasks.task import Category, Metric, Phrasing, Question, Task
 
-_QUOTED = re.compile(r"[「『\"“]([^「」『』\"“”]+)[」』\"”]")
 _ENDING = re.compile(
     r"(?:に|と|だと)?(?:です|である|でした|だ|になります|となります|と思います|でしょう|考えられます)[。.!]*$"
 )
@@ -188,7 +187,7 @@ class ShortAnswer(Task):
             and "\n" not in text
             and not text.endswith(("。", "です", "ます"))
             and not MARKER.match(text)
-            and not _QUOTED.fullmatch(text)
+            and quoted(text) != text[1:-1]
         )
 
     def understood(self, text: str, question: Question) -> str | None:
@@ -199,8 +198,8 @@ class ShortAnswer(Task):
         rest = text[marked.end() :] if marked else text
         line = (corrected(rest) or rest).split("\n")[0].strip()
         line = re.sub(r"^.{1,40}?(?:では|じゃ)な(?:く|くて|い、)[、,]?\s*(?=.)", "", line)
-        if quoted := _QUOTED.search(line):
-            return quoted[1].strip()
+        if said := quoted(line):
+            return said.strip()
         sentence = re.split(r"[。!?]", line)[0]
         shorter = _ENDING.sub("", sentence).strip(" 、,.:*")
         return shorter or sentence or None
@@ -252,8 +251,8 @@ def unwrapped(text: str) -> str:
     if len(parts) > 1 and _ANNOUNCES.search(parts[0]):
         parts = parts[1:]
     said = re.sub(_ANNOUNCED, "", parts[0]) if parts else ""
-    if (quoted := _QUOTED.fullmatch(said)) is not None:
-        said = quoted[1]
+    if (inner := quoted(said)) and inner == said[1:-1]:
+        said = inner
     return said.strip()
 
 

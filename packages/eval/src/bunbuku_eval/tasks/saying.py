@@ -1,6 +1,7 @@
 """How answers are said in prose: announced, denied, and taken back."""
 
 import re
+from collections import Counter
 
 MARKER = re.compile(
     r"(?:答え|答|回答|正解|解答|結論|answer|出力)(?:は|:|が|としては|\s+is\b|\s)*[、,]?\s*", re.IGNORECASE
@@ -20,6 +21,40 @@ _DENIED = (
     r"|でも(?=[^。\n]{0,24}でも(?:な(?:い|く)|ありませ))|以外"
     r"|は(?:違|誤|間違|不正解|不適|正しくな|当てはまら|あてはまら|適切でな|ありえ)[^。\n、,]{0,8}[、,]?)"
 )
+
+_CLOSING = {"「": "」", "『": "』", "“": "”", '"': '"'}
+_MARK = re.compile(r'[「」『』“”"]')
+
+
+def quoted(text: str) -> str | None:
+    """The first thing that stands in quotation marks, with the quotations inside it; `None` without one.
+
+    >>> quoted("答えは「『坊っちゃん』の主人公」です"), quoted("「「水」"), quoted("水")
+    ('『坊っちゃん』の主人公', '水', None)
+    """
+    wanted: list[str] = []
+    starts: list[int] = []
+    awaited: Counter[str] = Counter()
+    pairs: list[tuple[int, int]] = []
+    """Those that lie in no other."""
+    for at in (found.start() for found in _MARK.finditer(text)):
+        letter = text[at]
+        if awaited[letter]:
+            # What was opened since and not closed is no quotation.
+            while (last := wanted.pop()) != letter:
+                awaited[last] -= 1
+                starts.pop()
+            awaited[letter] -= 1
+            start = starts.pop()
+            while pairs and pairs[-1][0] > start:
+                pairs.pop()
+            if at > start + 1:
+                pairs.append((start, at))
+        elif letter in _CLOSING:
+            wanted.append(_CLOSING[letter])
+            awaited[wanted[-1]] += 1
+            starts.append(at)
+    return text[pairs[0][0] + 1 : pairs[0][1]] if pairs else None
 
 
 def announced(text: str) -> str | None:
