@@ -141,6 +141,15 @@ def test_a_program_is_right_if_its_tests_pass_in_the_sandbox(said, strict, lenie
     assert (found.strict, found.lenient) == (strict, lenient)
 
 
+def test_a_head_that_is_no_program_as_it_is_published_becomes_one() -> None:
+    row = PROGRAM_ROW | {"prompt": f'FIX = """\nAdd more.\n"""{HEAD[HEAD.index("def total") :]}'}
+    one = JHumanEval().question(row, "item 64")
+    assert one.fields["prompt"] == row["prompt"]
+    for said in (one.gold[0], "    return sum(numbers)\n", "def total(numbers):\n    return sum(numbers)"):
+        assert mark(JHumanEval(), one, said).strict == 1
+    assert mark(JHumanEval(), one, "    return 3\n").lenient == 0
+
+
 def test_a_packed_file_of_programs_reads(tmp_path) -> None:
     (tmp_path / "jhumaneval.jsonl.gz").write_bytes(gzip.compress(json.dumps(PROGRAM_ROW).encode()))
     (one,) = JHumanEval().read(tmp_path / "jhumaneval.jsonl.gz")

@@ -84,7 +84,7 @@ class Asked:
     shots: int
 
 
-@stage("eval.score", revision=3, bitwise=False)
+@stage("eval.score", revision=4, bitwise=False)
 def score(
     draft: Draft,
     config: ScoreConfig,

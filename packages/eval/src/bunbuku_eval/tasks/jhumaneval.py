@@ -42,15 +42,11 @@ class JHumanEval(Task):
     origin: ClassVar[str] = "github.com/KuramitsuLab/jhuman-eval"
 
     def question(self, row: dict[str, Any], place: str) -> Question:
-        prompt = field(row, "prompt", place)
+        prompt, name = field(row, "prompt", place), field(row, "entry_point", place)
         return Question(
             id=field(row, "task_id", place),
-            fields={
-                "prompt": prompt,
-                "test": field(row, "test", place),
-                "entry_point": field(row, "entry_point", place),
-            },
-            gold=(f"{prompt}{field(row, 'canonical_solution', place)}",),
+            fields={"prompt": prompt, "test": field(row, "test", place), "entry_point": name},
+            gold=(f"{_mended(prompt, name)}{field(row, 'canonical_solution', place)}",),
         )
 
     def prepare(self) -> None:
@@ -102,7 +98,8 @@ def pass_at_k(samples: int, right: int, k: int) -> float:
 
 def _program(text: str, question: Question) -> str | None:
     """The text as a program that defines the function: alone, with what the head imports, or as the rest of the head."""
-    head, name = question.fields["prompt"], question.fields["entry_point"]
+    name = question.fields["entry_point"]
+    head = _mended(question.fields["prompt"], name)
     before = head[: head.find(f"def {name}")]
     for source in (f"{before}\n{text}", f"{head}{text}"):
         try:
@@ -112,6 +109,11 @@ def _program(text: str, question: Question) -> str | None:
         if any(isinstance(node, ast.FunctionDef) and node.name == name and _does(node) for node in tree.body):
             return source
     return None
+
+
+def _mended(head: str, name: str) -> str:
+    """The head with its function on a line of its own: that of problem 64 is no Python as it is published."""
+    return re.sub(rf'(?<=""")(?=def {re.escape(name)}\b)', "\n", head)
 
 
 def _does(node: ast.FunctionDef) -> bool:
