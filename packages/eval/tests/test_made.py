@@ -142,7 +142,7 @@ def test_a_program_is_right_if_its_tests_pass_in_the_sandbox(said, strict, lenie
 
 
 def test_a_head_that_is_no_program_as_it_is_published_becomes_one() -> None:
-    row = PROGRAM_ROW | {"prompt": f'FIX = """\nAdd more.\n"""{HEAD[HEAD.index("def total") :]}'}
+    row = PROGRAM_ROW | {"prompt": 'FIX = """\nAdd more.\n"""def total(numbers):\n    """和を返す。"""\n'}
     one = JHumanEval().question(row, "item 64")
     assert one.fields["prompt"] == row["prompt"]
     for said in (one.gold[0], "    return sum(numbers)\n", "def total(numbers):\n    return sum(numbers)"):
