@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -112,14 +111,34 @@ def test_too_little_for_a_map_is_one_sentence(place, votes) -> None:
 
 @pytest.mark.chromium
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs headless Chromium")
-def test_a_browser_draws_the_map_and_runs_nothing_of_the_texts(place, asked, held_out, votes, tmp_path) -> None:
+def test_a_browser_draws_the_map_and_runs_nothing_of_the_texts(place, asked, held_out, votes) -> None:
     report = map_texts(place("map"), MapConfig(method="svd", texts=25), asked, {"text": held_out}, votes=votes)
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=3000", "--dump-dom"]
-    done = subprocess.run(
-        [*command, f"file://{report.dir / 'index.html'}"], capture_output=True, text=True, timeout=120, check=True
-    )
-    assert "49 of 49 texts" in done.stdout
-    assert "<title>What is asked and what is trained on</title>" in done.stdout
-    assert done.stdout.count('type="checkbox"') == 4
+    texts = pq.read_table(report.dir / "items.parquet")["text"].to_pylist()
+    playwright = pytest.importorskip("playwright.sync_api")
+    wrong: list[str] = []
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(viewport={"width": 1300, "height": 1000})
+        page.on("console", lambda said: wrong.append(said.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(f"file://{report.dir / 'index.html'}")
+        assert page.inner_text("#count") == "49 of 49 texts"
+        assert page.title() == "What is asked and what is trained on"
+        assert page.locator("input[type=checkbox]").count() == 4
+        page.fill("input[type=search]", "犬")
+        assert page.inner_text("#count") == f"49 of 49 texts, {sum('犬' in text for text in texts)} with the words"
+        page.locator("input[type=checkbox]").first.uncheck()
+        assert page.inner_text("#count").startswith("34 of 49 texts")
+        page.focus("#map")
+        page.keyboard.press("ArrowRight")
+        # The first point that is shown, read beside the map.
+        assert next(text for text in texts[15:]) in page.inner_text("#told")
+        before = page.locator("#map").screenshot()
+        page.keyboard.press("+")
+        closer = page.locator("#map").screenshot()
+        page.keyboard.press("0")
+        assert closer != before == page.locator("#map").screenshot()
+        browser.close()
+    assert wrong == []

@@ -7,6 +7,8 @@
   const controls = document.getElementById("controls");
   const hidden = new Set();
   const EDGE = 14;
+  const WHOLE = { x: 0.5, y: 0.5, scale: 1 };
+  let view = WHOLE;
   let words = "";
   let chosen = -1;
 
@@ -32,9 +34,21 @@
     } else pen.arc(x, y, size, 0, 2 * Math.PI);
   };
   const place = (point) => [
-    EDGE + point[1] * (canvas.clientWidth - 2 * EDGE),
-    EDGE + (1 - point[2]) * (canvas.clientHeight - 2 * EDGE),
+    EDGE + ((point[1] - view.x) * view.scale + 0.5) * (canvas.clientWidth - 2 * EDGE),
+    EDGE + ((view.y - point[2]) * view.scale + 0.5) * (canvas.clientHeight - 2 * EDGE),
   ];
+  // What lies at a place of the canvas, on the map.
+  const under = (x, y) => [
+    view.x + ((x - EDGE) / (canvas.clientWidth - 2 * EDGE) - 0.5) / view.scale,
+    view.y - ((y - EDGE) / (canvas.clientHeight - 2 * EDGE) - 0.5) / view.scale,
+  ];
+  const zoom = (times, x, y) => {
+    const [ax, ay] = under(x, y);
+    const scale = Math.min(60, Math.max(1, view.scale * times));
+    const rest = view.scale / scale;
+    view = scale === 1 ? WHOLE : { x: ax + (view.x - ax) * rest, y: ay + (view.y - ay) * rest, scale };
+    draw();
+  };
 
   const draw = () => {
     const scale = window.devicePixelRatio || 1;
@@ -119,8 +133,30 @@
   });
   controls.append(search);
   controls.addEventListener("submit", (event) => event.preventDefault());
-  canvas.addEventListener("pointermove", (event) => tell(closest(event.offsetX, event.offsetY)));
+  canvas.addEventListener("pointermove", (event) => {
+    if (event.buttons !== 1) return tell(closest(event.offsetX, event.offsetY));
+    const [x, y] = under(event.offsetX - event.movementX, event.offsetY - event.movementY);
+    const [toX, toY] = under(event.offsetX, event.offsetY);
+    view = { ...view, x: view.x + x - toX, y: view.y + y - toY };
+    draw();
+  });
+  canvas.addEventListener(
+    "wheel",
+    (event) => {
+      event.preventDefault();
+      zoom(Math.exp(-event.deltaY / 400), event.offsetX, event.offsetY);
+    },
+    { passive: false },
+  );
   canvas.addEventListener("keydown", (event) => {
+    if (event.key === "0") {
+      view = WHOLE;
+      return draw();
+    }
+    if (["+", ";", "-"].includes(event.key)) {
+      const middle = chosen < 0 ? [canvas.clientWidth / 2, canvas.clientHeight / 2] : place(data.points[chosen]);
+      return zoom(event.key === "-" ? 1 / 1.5 : 1.5, ...middle);
+    }
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (!step) return;
     event.preventDefault();
