@@ -225,6 +225,18 @@ def test_a_phrasing_is_filled_and_examples_stand_before_the_question_in_both_sty
     assert [turn.role for turn in turns if not isinstance(turn, str)] == ["user", "assistant"] * 3 + ["user"]
 
 
+def test_a_plain_prompt_can_begin_as_another_harness_begins_its_own(tmp_path) -> None:
+    questions = JCommonsenseQA().read(written(tmp_path, "jcommonsenseqa"))
+    phrasing = Phrasing(
+        name="theirs", head="始めの言葉。", instruction="番号で。", input="質問：{question}\n選択肢：{options}"
+    )
+    asked = [f"質問：{one.fields['question']}\n選択肢：{one.fields['options']}" for one in questions[:2]]
+    assert prompt_of(phrasing, questions[1], questions[:1], style="plain") == (
+        "始めの言葉。\n\n### 指示:\n番号で。"
+        f"\n\n### 入力:\n{asked[0]}\n\n### 応答:\n{questions[0].gold[0]}\n\n### 入力:\n{asked[1]}\n\n### 応答:\n"
+    )
+
+
 def test_braces_in_a_question_are_text() -> None:
     phrasing = Phrasing(name="p", instruction="答えよ", input="{question}")
     one = Question("1", {"question": "{answer}とは？"}, ("1",))

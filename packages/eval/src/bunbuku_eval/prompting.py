@@ -24,7 +24,7 @@ def prompt_of(phrasing: Phrasing, question: Question, shots: Sequence[Question],
     if history or question.system:
         return transcript(history, _asked(phrasing, question), system=question.system)
     blocks = [f"{_block(phrasing, one)}{one.gold[0] if one is not question else ''}" for one in (*shots, question)]
-    return "\n\n".join([HEAD, f"### 指示:\n{phrasing.instruction}", *blocks])
+    return "\n\n".join([phrasing.head or HEAD, f"### 指示:\n{phrasing.instruction}", *blocks])
 
 
 def talked(history: Sequence[Turn], asked: str, *, system: str = "") -> tuple[Message, ...]:

@@ -69,6 +69,8 @@ class Phrasing(Config):
     """What is to be done, and in what form the answer is to be; may be empty, where the question says it."""
     input: str = Field(min_length=1)
     """The question; `{name}` stands for a field of it."""
+    head: str = ""
+    """What stands first in plain style, in the place of our own words. With another harness's, the prompt is that harness's."""
 
 
 @dataclass(frozen=True, slots=True)
