@@ -8,12 +8,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from bunbuku_synth import GenerateConfig, PreferConfig, PreferRun, generate, prefer, read_items
+from bunbuku_synth import GenerateConfig, GenerateRun, PreferConfig, PreferRun, generate, prefer, read_items
 from bunbuku_synth.best_of import BestOf
 from bunbuku_synth.checkers import exact
 from bunbuku_synth.contrasts import ClassificationContrast, EntailmentContrast, MathematicsContrast
+from bunbuku_synth.rivals import Rivals
+from bunbuku_synth.sources import Library
 from bunbuku_synth.strength import Strength
-from bunbuku_synth.tasks import Classification, Cloze, Entailment, Mathematics
+from bunbuku_synth.tasks import Classification, Cloze, Entailment, Mathematics, SelfReward, Solve
 from bunbuku_synth.tasks.judging import parse_judgement
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,6 +119,44 @@ def test_labels_have_other_labels_of_the_same_form_beside_them(tmp_path: Path, c
     for row in found:
         item = items[row["prompt"][0]["content"]]
         assert row["rejected"] in (item.choices or ()) and row["rejected"] != row["chosen"] == item.said
+
+
+def test_solutions_that_lost_while_problems_grew_harder_become_preferences(tmp_path: Path, corpus: Any, server: Any):
+    task = SelfReward(count=16, rounds=2, attempts=4, agree=2, judge="judge")
+    config = GenerateConfig(tasks=(task,), teacher="writer", teachers={"judge": "longest"})
+    run = GenerateRun(engine=server.engine("writer"), engines={"judge": server.engine("longest")})
+    made = generate(tmp_path / "made", config, corpus, run=run)
+    asked = len(server.seen)
+    out = prefer(tmp_path / "out", PreferConfig(contrasts=(), rivals=Rivals(count=50, each=4)), made)
+    found, metrics = rows(out), out.manifest.metrics
+    assert len(server.seen) == asked  # nobody was asked again
+    answers = {item.prompt[0].content: item.said for item in read_items(made)}
+    for row in found:
+        question, chosen, rejected = row["prompt"][0]["content"], row["chosen"], row["rejected"]
+        assert chosen == answers[question] and exact(chosen, rejected) == "wrong"
+        # The judge of these tests likes what is longer, in whichever place, and saw the two of them in both.
+        assert (len(chosen), chosen) > (len(rejected), rejected)
+        shown = [body["messages"][-1]["content"] for body in server.seen if body["model"] == "longest"]
+        pairs = [one for one in shown if question in one and chosen in one and rejected in one]
+        assert len(pairs) == 2 and row["rejected_by"] == "model:writer"
+    assert len(found) == metrics["rivals.judge"] == metrics["preferences.self_reward.rivals"] > 0
+    assert made.manifest.metrics["rivals.self_reward.judge"] == metrics["rivals.judge"]
+    every = Rivals(count=50, each=4, worse_by=("judge", "agreement"))
+    more = rows(prefer(tmp_path / "more", PreferConfig(contrasts=(), rivals=every), made))
+    assert len(more) == metrics["rivals.judge"] + metrics["rivals.agreement"] > len(found)
+
+
+def test_wrong_attempts_at_a_problem_with_an_exact_answer_become_preferences(tmp_path: Path, corpus: Any, server: Any):
+    task = Solve(count=12, attempts=3)
+    right = {start.words["question"]: start.words["right"] for start in task.starts(Library(corpus), seed=0)}
+    server.answers = {question: f"式を立てて考えます。\n答え: {answer}" for question, answer in right.items()}
+    run = GenerateRun(engine=server.engine("writer"))
+    made = generate(tmp_path / "made", GenerateConfig(tasks=(task,), teacher="writer"), corpus, run=run)
+    found = rows(prefer(tmp_path / "out", PreferConfig(contrasts=(), rivals=Rivals()), made))
+    assert found
+    for row in found:
+        expected = f"答え: {right[row['prompt'][0]['content']]}"
+        assert exact(expected, row["chosen"]) == "right" and exact(expected, row["rejected"]) == "wrong"
 
 
 @given(st.lists(st.sampled_from(["[[A]]", "[[B]]", "[A]", "A", "どちらも良い"])))

@@ -13,8 +13,9 @@ from bunbuku_synth.contrasts import (
     MultipleChoiceContrast,
     TranslateContrast,
 )
-from bunbuku_synth.prefer import ModelSampling, PreferRun
+from bunbuku_synth.prefer import PreferRun
 from bunbuku_synth.tasks import Arithmetic, Cloze, MultipleChoice, Translate
+from bunbuku_synth.tasks.teaching import TeacherSampling
 
 CONTRASTS: tuple[AnyContrast, ...] = (
     TranslateContrast(by_rule=15),
@@ -76,7 +77,7 @@ def test_dialogues_without_a_task_to_contrast_are_an_error(tmp_path: Path, corpu
 
 def test_a_models_own_mistakes_are_taken_and_counted(tmp_path: Path, dialogues, checkpoint):
     contrasts = tuple(contrast.model_copy(update={"by_rule": 2, "by_model": 6}) for contrast in CONTRASTS)
-    config = PreferConfig(contrasts=contrasts, sampling=ModelSampling(max_tokens=8))
+    config = PreferConfig(contrasts=contrasts, sampling=TeacherSampling(max_tokens=8))
     run = PreferRun(engine=TransformersEngine(threads=1, device="cpu"))
     made = prefer(tmp_path / "out", config, dialogues, checkpoint, run=run)
     by_model = [row for row in rows(made) if row["rejected_by"] == f"model:{checkpoint.content}"]

@@ -239,6 +239,22 @@ def test_the_best_solution_is_the_one_that_beats_the_others_in_both_orders():
         SelfReward(count=1, agree=5)
 
 
+def test_a_rival_lost_only_if_it_was_compared_with_the_kept_solution_and_lost_both_ways():
+    task = SelfReward(count=1, rounds=1, attempts=4, agree=2)
+    answers = {"solve1_1": "12", "solve1_2": "12", "solve1_3": "13", "solve1_4": "14"}
+    words = {name: f"答え: {answer}" for name, answer in answers.items()}
+    words |= {f"{name}.answer": answer for name, answer in answers.items()}
+    lost = {"there1_3": "A", "back1_3": "B", "there1_4": "A", "back1_4": "A"}
+    assert task.rivals(words | lost, 1, "solve1_1") == {"solve1_3": "judge", "solve1_4": "agreement"}
+    # Whoever was beaten on the way is not beaten by the one that came after.
+    later = {"there1_2": "A", "back1_2": "B", "there1_3": "B", "back1_3": "A", "there1_4": "B", "back1_4": "A"}
+    assert task.rivals(words | later | {"solve1_4": "答え: 12", "solve1_4.answer": "12"}, 1, "solve1_4") == {
+        "solve1_3": "judge"
+    }
+    unread = {"solve1_3.answer": "", "solve1_4": "答え: 分からない", "solve1_4.answer": "分からない"}
+    assert task.rivals(words | lost | unread, 1, "solve1_1") == {}
+
+
 def test_a_transcript_becomes_arguments_whose_quotations_stand_in_it(run: Any, tmp_path: Path):
     items, reasons = run(Transcript(count=12, min_chars=60, max_chars=140))
     assert items and reasons["one_sided"] and len(items) + reasons.total() == 12

@@ -15,7 +15,7 @@ from bunbuku_inference import Answer, Request
 from pydantic import Field, PositiveInt
 
 from bunbuku_synth.faculty import Faculty
-from bunbuku_synth.item import Item, Preference
+from bunbuku_synth.item import Item, Preference, preference
 from bunbuku_synth.keys import draw, key_of
 from bunbuku_synth.tasks.chain import Wording
 from bunbuku_synth.tasks.judging import COMPARE, parse_judgement
@@ -166,17 +166,6 @@ def _preference(
     item: Item, best: _Candidate, worst: _Candidate, config: BestOf, judge: str, *, seed: int
 ) -> Preference:
     key = key_of(dialogue=item.id, chosen=best.text, rejected=worst.text, judge=judge, seed=seed)
-    return Preference(
-        id=key.id,
-        prompt=item.prompt,
-        chosen=best.text,
-        rejected=worst.text,
-        task=item.task,
-        language=item.language,
-        source=item.source,
-        template=f"{item.template}+{config.wording.id}",
-        generator="teacher",
-        rejected_by=f"model:{worst.by}",
-        seed=key.seed,
-        licence=item.licence,
-    )
+    template = f"{item.template}+{config.wording.id}"
+    by = f"model:{worst.by}"
+    return preference(item, key, chosen=best.text, rejected=worst.text, rejected_by=by, template=template)

@@ -111,6 +111,8 @@ class Made:
         before = len(self.items)
         self.add(task, outcome.items, tally)
         taken = {item.id for item in self.items[before:]}
+        for by in (rival.worse_by for item in self.items[before:] for rival in item.rivals or ()):
+            self.count(f"rivals.{task.label}.{by}", 1)
         self.metrics |= {f"{name}.{task.label}.{what}": value for name, what, value in _spread(outcome.measures)}
         kept = sum(outcome.tokens[id] for id in taken)
         self.count(f"accepted_tokens.{task.label}", kept)
@@ -129,7 +131,7 @@ def _spread(measures: Mapping[str, Sequence[float]]) -> Iterator[tuple[str, str,
             yield name, what, float(np.quantile(values, quantile))
 
 
-@stage("synth.generate", revision=3, resumable=True, bitwise=False)
+@stage("synth.generate", revision=4, resumable=True, bitwise=False)
 def generate(
     draft: Draft,
     config: GenerateConfig,

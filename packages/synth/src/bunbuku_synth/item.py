@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from bunbuku_contracts import Artifact, ArtifactError, Dialogues, Draft
 
+from bunbuku_synth.keys import Key
+
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 DIALOGUES = pa.schema(
     [
@@ -30,6 +32,7 @@ DIALOGUES = pa.schema(
         ("choices", pa.list_(pa.string())),
         ("answer", pa.int32()),
         ("doubts", pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32()), ("why", pa.string())]))),
+        ("rivals", pa.list_(pa.struct([("said", pa.string()), ("teacher", pa.string()), ("worse_by", pa.string())]))),
     ]
 )
 DROPPED = DIALOGUES.append(pa.field("reason", pa.string()))
@@ -49,6 +52,9 @@ PREFERENCES = pa.schema(
         ("licence", pa.string()),
     ]
 )
+type WorseBy = Literal["answer", "judge", "agreement"]
+"""What shows that an answer is worse than the one that was kept: the right answer is known, and it is another one; too few solutions
+come to its answer, and a judge preferred the kept one in both orders; only the first half of that."""
 _WRITING = {"compression": "zstd", "row_group_size": 20_000}
 
 
@@ -67,6 +73,16 @@ class Doubt:
     start: int
     end: int
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """An answer to the same question that was not kept, since it comes to something else."""
+
+    said: str
+    teacher: str
+    """Who gave it."""
+    worse_by: WorseBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +107,8 @@ class Item:
     """Index into `choices` of what the assistant says."""
     doubts: tuple[Doubt, ...] | None = None
     """What of the last answer was not found in the source; none where nobody looked."""
+    rivals: tuple[Rival, ...] | None = None
+    """Answers that the last one was preferred to; none where the question was answered once."""
 
     @property
     def prompt(self) -> tuple[Turn, ...]:
@@ -128,6 +146,32 @@ class Preference:
     """`rule:<name>`, or `model:<digest>`."""
     seed: int
     licence: str
+
+
+def preference(
+    item: Item,
+    key: Key,
+    *,
+    rejected: str,
+    rejected_by: str,
+    chosen: str | None = None,
+    template: str | None = None,
+) -> Preference:
+    """A worse answer to an item's question beside its own, or beside `chosen`, which a teacher gave."""
+    return Preference(
+        id=key.id,
+        prompt=item.prompt,
+        chosen=item.said if chosen is None else chosen,
+        rejected=rejected,
+        task=item.task,
+        language=item.language,
+        source=item.source,
+        template=template or item.template,
+        generator=item.generator if chosen is None else "teacher",
+        rejected_by=rejected_by,
+        seed=key.seed,
+        licence=item.licence,
+    )
 
 
 def dialogue(user: str, assistant: str) -> tuple[Turn, ...]:
@@ -185,6 +229,7 @@ def _item(row: dict[str, Any]) -> Item:
         messages=turns,
         choices=None if choices is None else tuple(choices),
         doubts=None if row["doubts"] is None else tuple(Doubt(**doubt) for doubt in row["doubts"]),
+        rivals=None if row["rivals"] is None else tuple(Rival(**rival) for rival in row["rivals"]),
     )
 
 

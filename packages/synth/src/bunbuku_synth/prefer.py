@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
 
 from bunbuku_contracts import (
     Artifact,
@@ -15,8 +14,8 @@ from bunbuku_contracts import (
     Preferences,
     stage,
 )
-from bunbuku_inference import Answer, Failure, Request
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from bunbuku_inference import Answer, Failure
+from pydantic import Field, PositiveInt
 
 from bunbuku_synth.best_of import BestOf, compare
 from bunbuku_synth.contrasts import (
@@ -29,19 +28,11 @@ from bunbuku_synth.contrasts import (
     TranslateContrast,
 )
 from bunbuku_synth.faculty import Candidates, Faculty, TeacherRun
-from bunbuku_synth.item import Item, Preference, read_items, remove_shards, write_preferences
-from bunbuku_synth.keys import Key, draw, key_of
+from bunbuku_synth.item import Item, Preference, preference, read_items, remove_shards, write_preferences
+from bunbuku_synth.keys import draw, key_of
+from bunbuku_synth.rivals import Rivals, rivals_of
 from bunbuku_synth.strength import Strength, by_strength
-from bunbuku_synth.tasks.teaching import request_of
-
-
-class ModelSampling(Config):
-    """How the model chooses its words."""
-
-    temperature: NonNegativeFloat = 0.0
-    """0 takes the likeliest word each time."""
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    max_tokens: PositiveInt = 48
+from bunbuku_synth.tasks.teaching import TeacherSampling, request_of
 
 
 class PreferConfig(Config):
@@ -60,11 +51,13 @@ class PreferConfig(Config):
     """Answers of teachers to the dialogues' questions, compared by a judge in both orders."""
     strength: Strength | None = None
     """A stronger teacher's answers to the dialogues' questions against a weaker one's; verified by the `contrasts` of their tasks."""
+    rivals: Rivals | None = None
+    """Solutions that lost while the dialogues were made, of tasks that answer a question several times: nobody is asked anything."""
     teachers: dict[str, str] = Field(default_factory=dict[str, str])
     """Of the teachers that `best_of` and `strength` name: what each is called; its name at the server, if it is served."""
     seed: int = 0
     """Another seed draws other items and other wrong answers."""
-    sampling: ModelSampling = ModelSampling()
+    sampling: TeacherSampling = TeacherSampling(max_tokens=48)
     """How the model answers."""
     rows_per_shard: PositiveInt = 50_000
     """Preferences in a Parquet file."""
@@ -86,13 +79,13 @@ class Contrasted:
     """By id."""
     counts: Counter[str] = field(default_factory=Counter)
 
-    def add(self, item: Item, rejected: str, *, by: str, seed: int) -> bool:
-        """Take in a preference, unless it is there already; whether it was taken in."""
+    def add(self, item: Item, rejected: str, *, by: str, seed: int, source: str | None = None) -> bool:
+        """Take in a preference, unless it is there already; whether it was taken in. It is counted under its `source`."""
         key = key_of(dialogue=item.id, rejected=rejected, rejected_by=by, seed=seed)
         if key.id in self.preferences:
             return False
-        self.preferences[key.id] = _preference(item, rejected, by=by, key=key)
-        self.counts[f"preferences.{item.task}.{by.partition(':')[0]}"] += 1
+        self.preferences[key.id] = preference(item, key, rejected=rejected, rejected_by=by)
+        self.counts[f"preferences.{item.task}.{source or by.partition(':')[0]}"] += 1
         return True
 
 
@@ -112,7 +105,8 @@ def prefer(
     and written by a model (--model) that is asked the same questions and whose mistakes are taken. The task's checker
     must call each of them wrong: what might be right, such as a paraphrase, is counted and left out. With `best_of`, teachers
     answer the questions again, and a judge compares their answers, each pair in both orders: what it says of both is taken. With
-    `strength`, a stronger teacher's answers are set against a weaker one's, verified where the task has a checker.
+    `strength`, a stronger teacher's answers are set against a weaker one's, verified where the task has a checker. With `rivals`,
+    solutions are set against those that they won against when they were made.
     Every preference says which item it came from and who made the wrong answer.
     """
     contrasts = {contrast.type: contrast for contrast in config.contrasts}
@@ -126,6 +120,9 @@ def prefer(
     made = Contrasted()
     for task, contrast in contrasts.items():
         by_rule(contrast, items[task], made, seed=config.seed)
+    if config.rivals:
+        for item, rival in rivals_of(every, config.rivals, made.counts, seed=config.seed):
+            made.add(item, rival.said, by=f"model:{rival.teacher}", seed=config.seed, source="rivals")
     checkpoints = {**(teachers or {}), **({"model": model} if model else {})}
     with Faculty(draft, Candidates(config.teachers, checkpoints), run) as faculty:
         if model:
@@ -150,7 +147,7 @@ def _ask_model(
     """Put questions to the model, and take its mistakes."""
     for contrast in config.contrasts:
         asked = _drawn(items[contrast.type], contrast.by_model, "model", config.seed)
-        requests = [_request(item, config.sampling) for item in asked]
+        requests = [request_of(item.prompt, config.sampling, seed=item.seed) for item in asked]
         answers = faculty.ask("model", requests, step=f"model.{contrast.type}") if requests else []
         by_model(contrast, asked, answers, made, seed=config.seed, by=f"model:{model.content}")
 
@@ -199,27 +196,6 @@ def _first_wrong(contrast: Contrast, item: Item, candidates: Iterator[str]) -> s
 
 def _drawn(items: Sequence[Item], count: int, label: str, seed: int) -> list[Item]:
     return draw(items, count, name=lambda item: item.id, label=f"prefer:{label}", seed=seed)
-
-
-def _request(item: Item, sampling: ModelSampling) -> Request:
-    return request_of(item.prompt, sampling, seed=item.seed)
-
-
-def _preference(item: Item, rejected: str, *, by: str, key: Key) -> Preference:
-    return Preference(
-        id=key.id,
-        prompt=item.prompt,
-        chosen=item.said,
-        rejected=rejected,
-        task=item.task,
-        language=item.language,
-        source=item.source,
-        template=item.template,
-        generator=item.generator,
-        rejected_by=by,
-        seed=key.seed,
-        licence=item.licence,
-    )
 
 
 def _write(draft: Draft, config: PreferConfig, made: Contrasted) -> Preferences:

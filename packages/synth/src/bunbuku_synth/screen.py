@@ -39,7 +39,7 @@ class _Screened:
     """By task and reason."""
 
 
-@stage("synth.screen", revision=3)
+@stage("synth.screen", revision=4)
 def screen(
     draft: Draft,
     config: ScreenConfig,

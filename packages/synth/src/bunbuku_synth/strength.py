@@ -15,7 +15,7 @@ from pydantic import Field, PositiveInt
 
 from bunbuku_synth.contrasts import Contrast
 from bunbuku_synth.faculty import Faculty
-from bunbuku_synth.item import Item, Preference
+from bunbuku_synth.item import Item, Preference, preference
 from bunbuku_synth.keys import draw, key_of
 from bunbuku_synth.language import japanese_ratio, normalized
 from bunbuku_synth.replies import flaw
@@ -58,7 +58,9 @@ def by_strength(
         verdict = _verdict(item, better, worse, contrast, most_alike=config.most_alike)
         counts[f"strength.{verdict}"] += 1
         if verdict in ("verified", "unverified"):
-            found.append(_preference(item, better, worse, faculty.identity(config.weaker), seed=seed))
+            weaker = faculty.identity(config.weaker)
+            key = key_of(dialogue=item.id, chosen=better, rejected=worse, rejected_by=weaker, seed=seed)
+            found.append(preference(item, key, chosen=better, rejected=worse, rejected_by=f"model:{weaker}"))
             counts[f"preferences.{item.task}.strength"] += 1
     return found
 
@@ -86,21 +88,3 @@ def _verdict(item: Item, better: str, worse: str, contrast: Contrast | None, *, 
         return "stronger_not_sound"
     alike = SequenceMatcher(None, normalized(better), normalized(worse), autojunk=False).ratio()
     return "alike" if alike > most_alike else "unverified"
-
-
-def _preference(item: Item, better: str, worse: str, weaker: str, *, seed: int) -> Preference:
-    key = key_of(dialogue=item.id, chosen=better, rejected=worse, rejected_by=weaker, seed=seed)
-    return Preference(
-        id=key.id,
-        prompt=item.prompt,
-        chosen=better,
-        rejected=worse,
-        task=item.task,
-        language=item.language,
-        source=item.source,
-        template=item.template,
-        generator="teacher",
-        rejected_by=f"model:{weaker}",
-        seed=key.seed,
-        licence=item.licence,
-    )

@@ -17,7 +17,7 @@ from bunbuku_contracts import Config
 from pydantic import Field, PositiveInt, model_validator
 
 from bunbuku_synth.faculty import DEFAULT
-from bunbuku_synth.item import Doubt, Turn
+from bunbuku_synth.item import Doubt, Turn, WorseBy
 from bunbuku_synth.keys import Drawing, pick
 from bunbuku_synth.sources import Language, Library
 from bunbuku_synth.tasks.task import Task
@@ -199,6 +199,8 @@ class Finished:
     """Tells several items of one beginning apart."""
     kept: frozenset[str] | None = None
     """Steps whose replies are in it; `None` leaves it to the task's `keeps`."""
+    rivals: Mapping[str, WorseBy] | None = None
+    """Steps whose replies answer the same question worse, and what shows that; `None` where it is asked once."""
 
 
 def draw_starts(

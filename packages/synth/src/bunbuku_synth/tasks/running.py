@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from bunbuku_inference import Answer, Failure, Request
 
 from bunbuku_synth.faculty import Faculty
-from bunbuku_synth.item import Dropped, Item, Turn
+from bunbuku_synth.item import Dropped, Item, Rival, Turn
 from bunbuku_synth.keys import Key, key_of
 from bunbuku_synth.tasks.chain import ChainTask, Finished, Start, Step, Work
 from bunbuku_synth.tasks.teaching import request_of
@@ -127,4 +127,11 @@ def _item(task: ChainTask, work: Work, key: Key, finished: Finished, messages: t
         choices=finished.choices,
         answer=finished.answer,
         doubts=finished.doubts,
+        rivals=_rivals(work, finished),
     )
+
+
+def _rivals(work: Work, finished: Finished) -> tuple[Rival, ...] | None:
+    if finished.rivals is None:
+        return None
+    return tuple(Rival(work.words[step], work.teachers[step], by) for step, by in finished.rivals.items())

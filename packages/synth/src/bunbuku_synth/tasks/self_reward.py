@@ -13,7 +13,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from bunbuku_synth.answers import ANSWER, same_answer
-from bunbuku_synth.item import Turn, dialogue
+from bunbuku_synth.checkers import exact
+from bunbuku_synth.item import Turn, WorseBy, dialogue
 from bunbuku_synth.replies import flaw, repair
 from bunbuku_synth.sources import Library
 from bunbuku_synth.tasks.arithmetic import LICENCE
@@ -136,7 +137,9 @@ class SelfReward(ChainTask):
             if (kept := self.kept(words, number)) is None:
                 break
             steps = frozenset({f"pose{number}", kept})
-            found.append(Finished(dialogue(words[f"pose{number}"], words[kept]), part=str(number), kept=steps))
+            rivals = self.rivals(words, number, kept)
+            said = dialogue(words[f"pose{number}"], words[kept])
+            found.append(Finished(said, part=str(number), kept=steps, rivals=rivals))
         work.measures["rounds"] = len(found)
         if len(found) < self.rounds:
             reason = work.reason or words.get("ended") or "no_agreement"
@@ -151,6 +154,23 @@ class SelfReward(ChainTask):
         answers = [words.get(f"solve{number}_{n}.answer", "") for n in range(1, self.attempts + 1)]
         alike = sum(bool(answer) and same_answer(words[f"{best}.answer"], answer) for answer in answers)
         return best if alike >= self.agree else None
+
+    def rivals(self, words: Mapping[str, str], number: int, kept: str) -> dict[str, WorseBy]:
+        """Steps whose solutions of a round come to another answer than the one that was kept, and what shows that they are worse."""
+        found: dict[str, WorseBy] = {}
+        for n in range(1, self.attempts + 1):
+            name = f"solve{number}_{n}"
+            if words.get(f"{name}.answer") and exact(words[kept], words[name]) == "wrong":
+                found[name] = "judge" if self._lost(words, number, kept, n) else "agreement"
+        return found
+
+    def _lost(self, words: Mapping[str, str], number: int, kept: str, n: int) -> bool:
+        """Whether a solution was compared with the one that was kept, which the judge preferred in both orders."""
+        place = int(kept.rpartition("_")[2])
+        if n < place:  # the kept one came later, and beat what was the best until then
+            return self._best(words, number, before=place) == f"solve{number}_{n}"
+        first = self._best(words, number, before=n) == kept
+        return first and (words.get(f"there{number}_{n}"), words.get(f"back{number}_{n}")) == ("A", "B")
 
     def _best(self, words: Mapping[str, str], number: int, *, before: int) -> str | None:
         """The best of a round's solutions so far: the first with an answer, until another beats it in both orders."""

@@ -13,7 +13,8 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from bunbuku_synth.answers import ANSWER, same_answer
-from bunbuku_synth.item import dialogue
+from bunbuku_synth.checkers import exact
+from bunbuku_synth.item import WorseBy, dialogue
 from bunbuku_synth.keys import key_of
 from bunbuku_synth.replies import flaw, repair
 from bunbuku_synth.sources import Library
@@ -112,15 +113,14 @@ class Solve(ChainTask):
             repaired = repair(text, "ja", cut_off=cut_off)
             return Reading({"question": repaired.text}, flaw(repaired.text, "ja"), repaired.repairs)
         said = text.strip()
+        words = {step.name: said}
         if self.problems == "code":
             right = self._runs(work, said)
         else:
             found = ANSWER.findall(said)
-            answer = found[-1] if found and not cut_off else ""
-            if self.problems == "posed":
-                return Reading({step.name: said, f"{step.name}.answer": answer})
-            right = bool(answer) and same_answer(work.words["right"], answer)
-        return Reading({step.name: said, **({"kept": said, "kept_by": step.name} if right else {})})
+            answer = words[f"{step.name}.answer"] = found[-1] if found and not cut_off else ""
+            right = self.problems != "posed" and bool(answer) and same_answer(work.words["right"], answer)
+        return Reading({**words, **({"kept": said, "kept_by": step.name} if right else {})})
 
     def _runs(self, work: Work, said: str) -> bool:
         blocks = _BLOCK.findall(said)
@@ -140,7 +140,13 @@ class Solve(ChainTask):
         if "kept" not in words:
             return Finished((), reason="none_right")
         reason = None if self.problems == "code" else flaw(words["kept"], "ja")
-        return replace(Finished(dialogue(words["question"], words["kept"])), reason=reason)
+        return replace(Finished(dialogue(words["question"], words["kept"])), reason=reason, rivals=self.rivals(words))
+
+    def rivals(self, words: Mapping[str, str]) -> dict[str, WorseBy]:
+        """Steps whose solutions come to another answer than the one that was kept. Programs are none: that one fails may be the machine's."""
+        by: WorseBy = "agreement" if self.problems == "posed" else "answer"
+        answered = (step.name for step in self.steps if words.get(f"{step.name}.answer"))
+        return {name: by for name in answered if exact(words["kept"], words[name]) == "wrong"}
 
 
 def _largest_agreement(answers: Mapping[int, str]) -> list[int]:
