@@ -19,8 +19,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 from bench_corpus_filters import DATA, jsquad
+from bunbuku_contracts.intervals import wilson
 from bunbuku_corpus import BalanceConfig, GatherConfig, balance, gather
-from bunbuku_corpus.intervals import wilson
 
 PURPOSES = {
     "debian_handbook_ja": "technical",

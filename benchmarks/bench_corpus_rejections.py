@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+from bunbuku_contracts.intervals import wilson
 from bunbuku_corpus.cleaning import Judge, Judged
 from bunbuku_corpus.document import Document
-from bunbuku_corpus.intervals import wilson
 from bunbuku_corpus.normalization import Changes
 from bunbuku_corpus.policy import Policy
 from bunbuku_corpus.preparation import Preparation

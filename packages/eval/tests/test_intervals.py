@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from bunbuku_eval.intervals import bootstrap_ratio, wilson
+from bunbuku_contracts.intervals import wilson
+from bunbuku_eval.intervals import bootstrap_ratio
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from bunbuku_contracts.intervals import wilson
 from bunbuku_eval import GenerateConfig, ScoreConfig, generate, mark, score
-from bunbuku_eval.intervals import wilson
 from bunbuku_eval.tasks import JNLI, JCommonsenseQA, JHumanEval, JSQuAD, Task
 from bunbuku_eval.tasks.jhumaneval import passes
 

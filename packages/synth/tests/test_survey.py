@@ -1,11 +1,15 @@
+import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
-from bunbuku_contracts import Config, Dialogues, Draft, read_sections, stage
+from bunbuku_contracts import BunbukuError, Config, Dialogues, Draft, read_sections, stage
 from bunbuku_synth import SurveyConfig, survey
 from bunbuku_synth.item import Item, dialogue, write_items
+from bunbuku_synth.map import Map
 from bunbuku_synth.survey import entropy
 from bunbuku_synth.tasks.textbook import Goal
 from bunbuku_synth.topics import Topics
@@ -85,9 +89,9 @@ def test_a_topic_that_the_reference_has_and_nobody_made_is_to_be_made_first(tmp_
     }
     assert found.keys() == ABOUT.keys() and topics.tables[0].rows[0] == found["天文"]
     assert [found[name][1:] for name in ABOUT] == [
-        ("66.7%", "33.3%", "33.3%", 0),
-        ("33.3%", "33.3%", "33.3%", 30),
-        ("0.0%", "33.3%", "33.3%", 60),
+        ("66.7%", "33.3%", "", "33.3%", 0),
+        ("33.3%", "33.3%", "", "33.3%", 30),
+        ("0.0%", "33.3%", "", "33.3%", 60),
     ]
     assert report.manifest.metrics["topics.to_make"] == 90
     turned = toy.corpus("turned", documents[::-1])
@@ -103,4 +107,49 @@ def test_shares_can_be_named_by_a_word_of_the_topic(tmp_path: Path):
     report = survey(tmp_path / "r", SurveyConfig(topics=Topics(count=2, shares={word: 0.8})), {"one": made})
     [topics] = [section for section in read_sections(report) if "about" in section.title]
     rows = {word in str(one[0]).split("・"): one for one in topics.tables[0].rows}
-    assert rows[True][3:] == ("80.0%", 120) and rows[False][3:] == ("20.0%", 0)
+    assert rows[True][4:] == ("80.0%", 120) and rows[False][4:] == ("20.0%", 0)
+
+
+def test_a_map_has_items_reference_and_prompts_and_prompts_lie_beside_what_they_ask_about(tmp_path: Path, toy: Any):
+    pytest.importorskip("sklearn")
+    said = [about(topic, n) for topic in ("野球", "料理") for n in range(30)]
+    made = publish(tmp_path / "made", Sources(sources=tuple(("a", "s", one) for one in said)))
+    reference = toy.corpus("web", [row(f"{topic}:{n}", about(topic, n)) for topic in ABOUT for n in range(30)])
+    asked = {"games": "野球", "stars": "天文"}
+    exams = {name: tmp_path / f"{name}.jsonl" for name in asked}
+    for name, topic in asked.items():
+        lines = (json.dumps({"question": about(topic, n)}, ensure_ascii=False) for n in range(12))
+        exams[name].write_text("\n".join(lines), encoding="utf-8")
+    config = SurveyConfig(topics=Topics(count=3, seed=1), map=Map())
+    report = survey(tmp_path / "r", config, {"one": made}, reference, exams)
+    found = {section.title: section for section in read_sections(report)}
+    # Nobody wrote about stars: the reference has what that evaluation asks, and the items do not.
+    nearness: dict[str, Any] = {str(one[0]).partition("[")[0]: one[1:] for one in found["Where it lies"].tables[0].rows}
+    assert nearness["games"][0] == nearness["stars"][0] == 12
+    assert nearness["games"][1] > 0.9 and nearness["stars"][1] < 0.1 and nearness["stars"][2] > 0.9
+    shares = [str(one[3]) for one in found["What it is about"].tables[0].rows]
+    assert sorted(shares) == ["0.0%", "50.0%", "50.0%"]
+    svg = ElementTree.fromstring((report.dir / found["Where it lies"].pictures[0].path).read_text())
+    space = "{http://www.w3.org/2000/svg}"
+    groups = {group[0].text: group for group in svg.iter(f"{space}g")}
+    middles = {
+        name: tuple(
+            sum(float(dot.attrib[at]) for dot in group.iter(f"{space}circle")) / (len(group) - 1) for at in ("cx", "cy")
+        )
+        for name, group in groups.items()
+    }
+    assert [len(group) - 1 for group in groups.values()] == [60, 90, 12, 12]
+    assert [group.attrib["fill"] == "none" for group in groups.values()] == [False, False, True, True]
+    # On the plane the prompts about stars lie among the reference's texts about stars, and those about games do not.
+    dots = [one for one in groups["reference"] if one.tag.endswith("circle")]
+    near = min(
+        math.dist((float(one.attrib["cx"]), float(one.attrib["cy"])), middles["stars[question]"]) for one in dots
+    )
+    assert near < math.dist(middles["stars[question]"], middles["games[question]"]) / 2
+    assert svg.tag.endswith("svg") and (report.dir / str(report.manifest.spec.page)).read_text().count("<svg") == 1
+
+
+def test_a_map_without_topics_is_refused(tmp_path: Path):
+    made = publish(tmp_path / "made", Sources(sources=(("a", "s", "一"),)))
+    with pytest.raises(BunbukuError, match="a map and evaluations need `topics`"):
+        survey(tmp_path / "r", SurveyConfig(topics=None, map=Map()), {"one": made})

@@ -5,10 +5,10 @@ from html import escape
 from typing import NamedTuple
 
 import numpy as np
+from bunbuku_contracts.drawing import COLOURS, INK, MARK, QUIET, RULE, svg
 from numpy.typing import NDArray
 
 from bunbuku_corpus.filters import Bounds
-from bunbuku_corpus.pictures import COLOURS, INK, MARK, QUIET, RULE, svg
 
 _WIDTH, _NAME, _ROW = 760, 230, 26
 _PANEL_WIDTH, _PANEL_HEIGHT, _BARS = 370, 168, 48

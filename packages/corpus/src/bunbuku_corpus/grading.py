@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from bunbuku_contracts.intervals import Interval, wilson
 from numpy.typing import NDArray
 
 from bunbuku_corpus.classifier import Probabilities
-from bunbuku_corpus.intervals import Interval, bootstrap, wilson
+from bunbuku_corpus.intervals import bootstrap
 
 _BINS = 10
 

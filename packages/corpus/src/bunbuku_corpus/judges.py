@@ -11,9 +11,10 @@ from itertools import combinations
 from typing import Literal, NamedTuple
 
 import numpy as np
+from bunbuku_contracts.intervals import Interval, wilson
 from numpy.typing import NDArray
 
-from bunbuku_corpus.intervals import Interval, bootstrap, wilson
+from bunbuku_corpus.intervals import bootstrap
 
 type Numbers = NDArray[np.int64]
 type Axis = Literal["purpose", "topic", "format"]

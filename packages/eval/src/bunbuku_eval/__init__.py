@@ -5,10 +5,12 @@ Every measurement is a stage that ends in a report artifact: its numbers in the 
 package or any other, into a single HTML page.
 """
 
+from bunbuku_contracts.intervals import Interval, wilson
+
 from bunbuku_eval.answers import mark
 from bunbuku_eval.bits import bits_per_byte
 from bunbuku_eval.documents import Document, Sample
-from bunbuku_eval.intervals import Interval, bootstrap_ratio, wilson
+from bunbuku_eval.intervals import bootstrap_ratio
 from bunbuku_eval.judges import JudgeConfig
 from bunbuku_eval.kneser_ney import BigramCounts, KneserNeyBigram
 from bunbuku_eval.prompts import Prompt

@@ -6,7 +6,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from bunbuku_eval.intervals import Interval, wilson
+from bunbuku_contracts.intervals import Interval, wilson
+
 from bunbuku_eval.metrics import spearman
 
 

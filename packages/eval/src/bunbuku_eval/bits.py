@@ -12,10 +12,11 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+from bunbuku_contracts.intervals import Interval
 from numpy.typing import NDArray
 
 from bunbuku_eval.documents import Document
-from bunbuku_eval.intervals import Interval, bootstrap_ratio
+from bunbuku_eval.intervals import bootstrap_ratio
 
 Domain = Literal["language", "source"]
 

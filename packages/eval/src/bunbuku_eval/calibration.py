@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from bunbuku_contracts.intervals import Interval, wilson
 from numpy.typing import NDArray
-
-from bunbuku_eval.intervals import Interval, wilson
 
 type Array = NDArray[np.float64]
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
+from bunbuku_contracts.intervals import Interval
 from numpy.typing import NDArray
 
 from bunbuku_eval.answers import Answered, Condition
-from bunbuku_eval.intervals import Interval
 from bunbuku_eval.metrics import bleu_counts, bleu_of
 from bunbuku_eval.tasks.jhumaneval import pass_at_k
 from bunbuku_eval.tasks.task import Metric

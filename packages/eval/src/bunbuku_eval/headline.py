@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 from bunbuku_contracts import Architecture, Artifact, Checkpoint, Report
+from bunbuku_contracts.intervals import Interval
 
 from bunbuku_eval.ancestry import Ancestry, Entry
-from bunbuku_eval.intervals import Interval, bootstrap_ratio
+from bunbuku_eval.intervals import bootstrap_ratio
 
 PERPLEXITY, BASELINE, CHOICE, GENERATE = "eval.perplexity", "eval.baseline", "eval.choice", "eval.generate"
 CHECKPOINTS = "checkpoints."

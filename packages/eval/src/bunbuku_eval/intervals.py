@@ -5,35 +5,10 @@ so does the difference of two such ratios on the same documents, which is far ti
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
+from bunbuku_contracts.intervals import Interval
 from numpy.typing import NDArray
-
-Z_95 = 1.959963984540054
-
-
-class Interval(NamedTuple):
-    low: float
-    high: float
-
-
-def wilson(successes: float, trials: int, *, z: float = Z_95) -> Interval:
-    """Wilson's score interval for a proportion (Wilson 1927, JASA 22:209), 95 % unless told otherwise.
-
-    >>> wilson(0, 10)
-    Interval(low=0.0, high=0.2775327998628892)
-    """
-    if trials == 0:
-        return Interval(0.0, 1.0)
-    share = successes / trials
-    centre = share + z * z / (2 * trials)
-    spread = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    scale = 1 + z * z / trials
-    # At none and all the ends are exact, where rounding would leave the share itself just outside.
-    low = (centre - spread) / scale if successes > 0 else 0.0
-    high = (centre + spread) / scale if successes < trials else 1.0
-    return Interval(low, high)
 
 
 def bootstrap_ratio(

@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from bunbuku_contracts import Draft, Report, Section, Table, write_sections
+from bunbuku_contracts.intervals import wilson
 from numpy.typing import NDArray
 
 from bunbuku_eval import browse
 from bunbuku_eval.agreement import agreement
-from bunbuku_eval.intervals import bootstrap_ratio, wilson
+from bunbuku_eval.intervals import bootstrap_ratio
 from bunbuku_eval.judges import JudgeConfig
 from bunbuku_eval.judging import Judgement
 

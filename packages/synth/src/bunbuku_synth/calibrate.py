@@ -22,6 +22,7 @@ from bunbuku_contracts import (
     stage,
     write_sections,
 )
+from bunbuku_contracts.intervals import wilson
 from bunbuku_inference import Answer, Failure, Request, read_json, schema_of
 from pydantic import BaseModel, Field, ValidationError
 
@@ -32,8 +33,6 @@ from bunbuku_synth.tasks.judging import JUDGE, SCALE, Mark
 from bunbuku_synth.tasks.teaching import TeacherSampling, request_of
 
 SCORES = range(1, 6)
-_Z = 1.96
-"""Standard deviations of a 95 % interval."""
 
 
 class Labelled(BaseModel):
@@ -68,7 +67,7 @@ IN_PROCESS = CalibrateRun()
 """Where a model runs if nothing is said."""
 
 
-@stage("synth.calibrate", resumable=True, bitwise=False)
+@stage("synth.calibrate", revision=2, resumable=True, bitwise=False)
 def calibrate(
     draft: Draft,
     config: CalibrateConfig,
@@ -168,7 +167,7 @@ def advised(scored: Sequence[tuple[int, bool]], precision: float) -> int | None:
     """
     for least in SCORES:
         kept = [good for score, good in scored if score >= least]
-        if kept and _wilson(sum(kept), len(kept))[0] >= precision:
+        if kept and wilson(sum(kept), len(kept)).low >= precision:
             return least
     return None
 
@@ -196,14 +195,6 @@ def calibration_error(scored: Sequence[tuple[int, bool]], *, folds: int) -> floa
     return sum(abs(said - happened) for said, happened in sums.values()) / len(scored)
 
 
-def _wilson(good: int, every: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927)."""
-    share, z = good / every, _Z
-    middle = (share + z * z / (2 * every)) / (1 + z * z / every)
-    half = z * (share * (1 - share) / every + z * z / (4 * every * every)) ** 0.5 / (1 + z * z / every)
-    return middle - half, middle + half
-
-
 def _request(item: Labelled, config: CalibrateConfig) -> Request:
     turns = config.wording.turns({"question": item.question, "answer": item.answer})
     key = key_of(calibrate=item.model_dump(), wording=config.wording.model_dump(mode="json"))
@@ -228,7 +219,7 @@ def _section(
     for score in SCORES:
         labels = [good for given, good in scored if given == score]
         from_here = [good for given, good in scored if given >= score]
-        low, high = _wilson(sum(from_here), len(from_here)) if from_here else (0.0, 1.0)
+        low, high = wilson(sum(from_here), len(from_here))
         kept = f"{sum(from_here) / len(from_here):.1%} ({low:.1%} to {high:.1%})" if from_here else ""
         rows.append((score, len(labels), sum(labels), round(chances[score], 3), kept))
     what = f"`at_least = {advice}`" if advice else "no score: label more, or take another judge or wording"

@@ -200,7 +200,8 @@ def _write(draft: Draft, config: GenerateConfig, made: Made) -> Dialogues:
         )
         raise BunbukuError(
             f"none of the {len(config.tasks)} tasks made an item: {reasons}",
-            hint="is it the right part of the corpus, and do its sentences fit the tasks' lengths?",
+            hint="is it the right part of the corpus, do its sentences fit the tasks' lengths, and do documents say their language "
+            "(`bunbuku-corpus clean` finds it out)?",
         )
     remove_shards(draft)
     write_items(sorted(made.items, key=lambda item: item.id), draft, rows_per_shard=config.rows_per_shard)

@@ -2,20 +2,37 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from bunbuku_contracts import Artifact, Config, Corpus, Dialogues, Draft, Report, Section, Table, stage, write_sections
+import numpy as np
+from bunbuku_contracts import (
+    Artifact,
+    BunbukuError,
+    Config,
+    Corpus,
+    Dialogues,
+    Draft,
+    Report,
+    Section,
+    Table,
+    page,
+    stage,
+)
 from pydantic import Field, PositiveInt
 
+from bunbuku_synth.exams import Exam, read_exams
 from bunbuku_synth.item import Item, read_items
 from bunbuku_synth.keys import Drawing
 from bunbuku_synth.language import normalized
+from bunbuku_synth.map import PATH, Map, draw_map, map_section
 from bunbuku_synth.sources import Library
 from bunbuku_synth.tasks.textbook import Goal, Textbook
-from bunbuku_synth.topics import Topic, Topics, topics_of
+from bunbuku_synth.topics import Space, Topic, Topics, space_of, topics_of
 
 _NGRAM = 3
+_TITLE = "What was made, and what to make next"
 
 
 class SurveyConfig(Config):
@@ -31,6 +48,10 @@ class SurveyConfig(Config):
     """Wanted share of the letters of each task; those that are named are scaled to sum to one."""
     topics: Topics | None = Field(default_factory=Topics)
     """How topics are found; none leaves them out."""
+    map: Map | None = None
+    """A map of items, reference and evaluation prompts; it is made of the words of `topics`, and needs scikit-learn."""
+    exams: tuple[Exam, ...] = ()
+    """How the files of `--exams` are read; one that is not named here is read by its field `question`."""
     shown: PositiveInt = 40
     """Rows of a table, the ones that lack most first."""
 
@@ -68,18 +89,31 @@ class Texts:
         self.drawing.offer(text, name=name)
 
 
-@stage("synth.survey", revision=2)
+@dataclass(frozen=True)
+class Spread:
+    """What texts are about."""
+
+    space: Space
+    groups: Mapping[str, np.ndarray]
+    """Items, reference and each evaluation, as directions in the space of words that tell topics apart."""
+    topics: tuple[Topic, ...]
+    exams: frozenset[str]
+
+
+@stage("synth.survey", revision=3, bitwise=False)
 def survey(
     draft: Draft,
     config: SurveyConfig,
     dialogues: dict[str, Artifact[Dialogues]],
     reference: Artifact[Corpus] | None = None,
+    exams: dict[str, Path] | None = None,
 ) -> Report:
     """Report what dialogues hold: how varied they are, which goals and facts they cover, and what is to be made next.
 
     Variety is the entropy of three-letter sequences of the answers, and how many items share a template or an opening. Goals
     (sources `goal:<subject>/<id>`) and facts (`fact:<id>`) are counted by distinct texts. Topics are found in the items and in a corpus
-    (--reference), whose shares of them are those to reach, if the config names no others.
+    (--reference), whose shares of them are those to reach, if the config names no others; what evaluations (--exams NAME=FILE) are about
+    is beside them. With `map`, all of these are drawn on one plane, whose places may differ from machine to machine.
     """
     kinds: dict[str, Kind] = {}
     made = _texts(config, "made")
@@ -91,15 +125,18 @@ def survey(
             if item.source and item.source.startswith(("goal:", "fact:")):
                 texts.setdefault(item.source, set()).add(normalized(item.said))
     distinct = {source: len(said) for source, said in texts.items()}
-    topics = _topics(config, made, reference)
+    spread = _spread(config, made, reference, exams or {})
+    topics = spread.topics if spread else ()
+    picture = draw_map(spread.groups, spread.space, config.map, prompts=spread.exams) if spread and config.map else None
     sections = (
         _variety(kinds),
         *_topic_section(config, topics, reference=reference is not None),
+        *([map_section(spread.groups, picture, prompts=spread.exams)] if spread and config.map else []),
         *_goals(config, distinct),
         *_facts(config, distinct),
         *_balance(config, kinds),
     )
-    write_sections(draft, sections)
+    shown = page.publish(draft, _TITLE, sections, {PATH: picture} if picture else {})
     draft.metrics |= {f"items.{task}": float(kind.items) for task, kind in sorted(kinds.items())}
     draft.metrics |= {f"entropy_bits.{task}": entropy(kind.grams) for task, kind in sorted(kinds.items())}
     draft.metrics |= {"topics": float(len(topics)), "topics.to_make": float(sum(topic.to_make for topic in topics))}
@@ -111,7 +148,7 @@ def survey(
         "goals.begun": float(sum(count > 0 for count in had)),
         "goals.missing_texts": float(sum(max(0, most - count) for most, count in zip(needed, had, strict=True))),
     }
-    return Report(title="What was made, and what to make next")
+    return Report(title=_TITLE, page=shown)
 
 
 def entropy(counts: Counter[str]) -> float:
@@ -130,26 +167,49 @@ def _texts(config: SurveyConfig, label: str) -> Texts:
     return Texts(Drawing[str](count, label=f"topics:{label}", seed=config.topics.seed if config.topics else 0))
 
 
-def _topics(config: SurveyConfig, made: Texts, reference: Artifact[Corpus] | None) -> list[Topic]:
+def _spread(
+    config: SurveyConfig, made: Texts, reference: Artifact[Corpus] | None, exams: Mapping[str, Path]
+) -> Spread | None:
     if config.topics is None:
-        return []
-    other = _texts(config, "reference")
+        if config.map or exams:
+            raise BunbukuError("a map and evaluations need `topics`", hint="leave `topics` as it is, or give neither")
+        return None
+    other, asked = _texts(config, "reference"), dict[str, Texts]()
     if reference:
         for document in Library(reference).documents():
             other.add(document.text, name=document.id)
-    return topics_of(made.drawing.drawn, other.drawing.drawn, config.topics, items=made.seen)
+    for item in read_exams(config.exams, exams):
+        asked.setdefault(item.exam, _texts(config, item.exam)).add(item.text, name=item.name)
+    space = space_of((*made.drawing.drawn, *other.drawing.drawn), config.topics)
+    if space is None:
+        return None
+    groups = {"items": space.directions(made.drawing.drawn)}
+    if reference:
+        groups["reference"] = space.directions(other.drawing.drawn)
+    prompts = {name: space.directions(texts.drawing.drawn) for name, texts in asked.items()}
+    none = space.directions(())
+    topics = topics_of(
+        space,
+        groups["items"],
+        groups.get("reference", none),
+        np.concatenate([none, *prompts.values()]),
+        config.topics,
+        items=made.seen,
+    )
+    return Spread(space, groups | prompts, tuple(topics), frozenset(prompts))
 
 
 def _topic_section(config: SurveyConfig, topics: Sequence[Topic], *, reference: bool) -> Iterable[Section]:
     """What is said of topics: how much of each there is, and is to be made."""
     if not topics:
         return
-    made, other = (sum(getattr(topic, side) for topic in topics) for side in ("made", "reference"))
+    made, other, asked = (sum(getattr(topic, side) for topic in topics) for side in ("made", "reference", "prompts"))
     rows = tuple(
         (
             "・".join(topic.words),
             f"{topic.made / max(1, made):.1%}",
             f"{topic.reference / other:.1%}" if other else "",
+            f"{topic.prompts / asked:.1%}" if asked else "",
             f"{topic.wanted:.1%}",
             topic.to_make,
         )
@@ -160,7 +220,7 @@ def _topic_section(config: SurveyConfig, topics: Sequence[Topic], *, reference: 
         f"Topics by words that go together, in {made:,} items and {other:,} texts of the reference. What is to be made brings the shares "
         f"to {beside}, or to those that the config names, without throwing any item away."
     )
-    columns = ("topic", "share of the items", "of the reference", "wanted", "items to make")
+    columns = ("topic", "share of the items", "of the reference", "of the evaluations", "wanted", "items to make")
     yield Section(title="What it is about", paragraphs=(said,), tables=(Table(columns=columns, rows=rows),))
 
 

@@ -45,54 +45,87 @@ class Topic:
     """That are most its own, the heaviest first."""
     made: int
     reference: int
+    prompts: int
+    """Of evaluations: which topics there are is none of their doing."""
     wanted: float
     """Share of the items."""
     to_make: int
     """Items, so that none has to be thrown away."""
 
 
-def topics_of(made: Sequence[str], reference: Sequence[str], config: Topics, *, items: int) -> list[Topic]:
-    """The topics of texts, those that lack most first; `items` is how many items `made` was drawn from."""
-    bags = [Counter(_WORD.findall(text.lower())) for text in (*made, *reference)]
-    words, vectors_NV = _vectors(bags, config)
+@dataclass(frozen=True)
+class Space:
+    """The words that tell topics apart, how rare they are, and the topics' centres among them."""
+
+    words: tuple[str, ...]
+    rarity_V: np.ndarray
+    centres_KV: np.ndarray
+
+    def directions(self, texts: Sequence[str]) -> np.ndarray:
+        """Each text as a direction; zeros for one that has none of the words."""
+        return _directions([_bag(text) for text in texts], self.words, self.rarity_V)
+
+    def nearest(self, vectors_NV: np.ndarray) -> np.ndarray:
+        """Each direction's topic."""
+        return np.argmax(vectors_NV @ self.centres_KV.T, axis=1)
+
+    @property
+    def names(self) -> list[tuple[str, ...]]:
+        """Of every topic, the words that are most its own, the heaviest first."""
+        return [tuple(self.words[at] for at in np.argsort(-one_V, kind="stable")[:5]) for one_V in self.centres_KV]
+
+
+def space_of(texts: Sequence[str], config: Topics) -> Space | None:
+    """The topics of texts; `None` if no word tells any two apart."""
+    bags = [_bag(text) for text in texts]
+    seen = Counter(word for bag in bags for word in bag)
+    fitting = [(word, count) for word, count in seen.items() if 2 <= count <= max(2, len(bags) / 2)]
+    words = tuple(word for word, _ in sorted(fitting, key=lambda one: (-one[1], one[0]))[: config.words])
     if not words:
-        return []
-    nearest_N, centres_KV = _clusters(vectors_NV, config)
-    mine = np.bincount(nearest_N[: len(made)], minlength=len(centres_KV))
-    theirs = np.bincount(nearest_N[len(made) :], minlength=len(centres_KV))
-    names = [tuple(words[at] for at in np.argsort(-centre_V, kind="stable")[:5]) for centre_V in centres_KV]
-    wanted = _wanted(names, theirs, config)
-    had = mine * (items / max(1, len(made)))
+        return None
+    rarity_V = np.array([math.log(len(bags) / seen[word]) for word in words])
+    return Space(words, rarity_V, _clusters(_directions(bags, words, rarity_V), config))
+
+
+def topics_of(
+    space: Space, made_NV: np.ndarray, reference_NV: np.ndarray, prompts_NV: np.ndarray, config: Topics, *, items: int
+) -> list[Topic]:
+    """How much there is of every topic, those that lack most first; `items` is how many items `made_NV` was drawn from."""
+    mine, theirs, asked = (
+        np.bincount(space.nearest(some_NV), minlength=len(space.centres_KV))
+        for some_NV in (made_NV, reference_NV, prompts_NV)
+    )
+    wanted = _wanted(space.names, theirs, config)
+    had = mine * (items / max(1, len(made_NV)))
     total = max((count / share for count, share in zip(had, wanted, strict=True) if share > 0), default=0.0)
     found = [
-        Topic(name, int(count), int(other), float(share), math.ceil(max(0.0, total * share - has) - 1e-9))
-        for name, count, other, share, has in zip(names, mine, theirs, wanted, had, strict=True)
-        if count or other
+        Topic(name, int(count), int(other), int(exam), share, math.ceil(max(0.0, total * share - has) - 1e-9))
+        for name, count, other, exam, share, has in zip(space.names, mine, theirs, asked, wanted, had, strict=True)
+        if count or other or exam
     ]
     return sorted(found, key=lambda topic: (-topic.to_make, topic.words))
 
 
-def _vectors(bags: Sequence[Counter[str]], config: Topics) -> tuple[list[str], np.ndarray]:
-    """The words that tell topics apart, and each text as a direction in their space."""
-    seen = Counter(word for bag in bags for word in bag)
-    fitting = [(word, count) for word, count in seen.items() if 2 <= count <= max(2, len(bags) / 2)]
-    words = [word for word, _ in sorted(fitting, key=lambda one: (-one[1], one[0]))[: config.words]]
+def _bag(text: str) -> Counter[str]:
+    return Counter(_WORD.findall(text.lower()))
+
+
+def _directions(bags: Sequence[Counter[str]], words: Sequence[str], rarity_V: np.ndarray) -> np.ndarray:
     place = {word: at for at, word in enumerate(words)}
     vectors_NV = np.zeros((len(bags), len(words)), dtype=np.float32)
     for row, bag in enumerate(bags):
         for word, count in bag.items():
-            if word in place:
-                rare = math.log(len(bags) / seen[word])
-                vectors_NV[row, place[word]] = (1 + math.log(count)) * rare
+            if (at := place.get(word)) is not None:
+                vectors_NV[row, at] = (1 + math.log(count)) * rarity_V[at]
     lengths_N = np.linalg.norm(vectors_NV, axis=1, keepdims=True)
-    return words, vectors_NV / np.where(lengths_N > 0, lengths_N, 1)
+    return vectors_NV / np.where(lengths_N > 0, lengths_N, 1)
 
 
-def _clusters(vectors_NV: np.ndarray, config: Topics) -> tuple[np.ndarray, np.ndarray]:
-    """Each text's topic, and the topics' centres: the best of several beginnings."""
+def _clusters(vectors_NV: np.ndarray, config: Topics) -> np.ndarray:
+    """The topics' centres: of several beginnings those that the texts are nearest to."""
     random = np.random.default_rng(config.seed)
     tried = [_settled(vectors_NV, _first_centres(vectors_NV, config.count, random)) for _ in range(_BEGINNINGS)]
-    return max(tried, key=lambda one: float((vectors_NV * one[1][one[0]]).sum()))
+    return max(tried, key=lambda one: float((vectors_NV * one[1][one[0]]).sum()))[1]
 
 
 def _settled(vectors_NV: np.ndarray, centres_KV: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

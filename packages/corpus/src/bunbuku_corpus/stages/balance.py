@@ -17,16 +17,17 @@ from bunbuku_contracts import (
     Report,
     Section,
     Table,
+    page,
     stage,
 )
+from bunbuku_contracts.intervals import wilson
 from pydantic import NonNegativeInt, PositiveInt
 
-from bunbuku_corpus import genres, page, pictures
+from bunbuku_corpus import genres, pictures
 from bunbuku_corpus.classifier import read_classifier
 from bunbuku_corpus.columns import Described, read_described
 from bunbuku_corpus.document import Document, count_documents
 from bunbuku_corpus.genres import PURPOSES, Purpose
-from bunbuku_corpus.intervals import wilson
 from bunbuku_corpus.judges import AXES, Agreement, Axis, Judged, Share, Verdict, agreements, crossed, shares
 from bunbuku_corpus.labels import read_labels
 from bunbuku_corpus.sampling import rank, sample

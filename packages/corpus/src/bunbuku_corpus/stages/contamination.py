@@ -7,15 +7,27 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from bunbuku_contracts import Artifact, BunbukuError, Corpus, Dialogues, Draft, Picture, Report, Section, Table, stage
+from bunbuku_contracts import (
+    Artifact,
+    BunbukuError,
+    Corpus,
+    Dialogues,
+    Draft,
+    Picture,
+    Report,
+    Section,
+    Table,
+    page,
+    stage,
+)
+from bunbuku_contracts.intervals import wilson
 from pydantic import NonNegativeInt
 
-from bunbuku_corpus import page, pictures
+from bunbuku_corpus import pictures
 from bunbuku_corpus.annotations import documents_of
 from bunbuku_corpus.benchmarks import Item, Reading, read_items
 from bunbuku_corpus.document import COLUMNS
 from bunbuku_corpus.engine import EngineRun, open_engine
-from bunbuku_corpus.intervals import wilson
 from bunbuku_corpus.overlap import Counts, Evidence, Finding, Overlap
 from bunbuku_corpus.shards import RowGroup, row_groups
 from bunbuku_corpus.writing import by_shard

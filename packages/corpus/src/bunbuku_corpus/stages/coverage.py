@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from bunbuku_contracts import Artifact, BunbukuError, Corpus, Draft, Picture, Report, Section, Table, stage
+from bunbuku_contracts import Artifact, BunbukuError, Corpus, Draft, Picture, Report, Section, Table, page, stage
 from pydantic import NonNegativeInt
 
-from bunbuku_corpus import page, pictures
+from bunbuku_corpus import pictures
 from bunbuku_corpus.annotations import documents_of
 from bunbuku_corpus.columns import columns_of
 from bunbuku_corpus.document import COLUMNS

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
-from bunbuku_contracts import Artifact, BunbukuError, Corpus, Draft, Picture, Report, Section, Table, stage
+from bunbuku_contracts import Artifact, BunbukuError, Corpus, Draft, Picture, Report, Section, Table, page, stage
 from pydantic import NonNegativeInt, PositiveInt
 
-from bunbuku_corpus import page, pictures
+from bunbuku_corpus import pictures
 from bunbuku_corpus.annotations import COLUMN, check, columns_beside
 from bunbuku_corpus.arrow import compute
 from bunbuku_corpus.batches import open_shard, read_batches

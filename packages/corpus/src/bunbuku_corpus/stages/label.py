@@ -17,6 +17,7 @@ from bunbuku_contracts import (
     RunSettings,
     Section,
     Table,
+    page,
     stage,
 )
 from bunbuku_inference import (
@@ -33,7 +34,6 @@ from bunbuku_inference import (
 )
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
-from bunbuku_corpus import page
 from bunbuku_corpus.document import Document, count_documents, read_documents
 from bunbuku_corpus.labels import Example, fasttext_line
 from bunbuku_corpus.language import sample as excerpt

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from bunbuku_contracts import Artifact, BunbukuError, Classifier, Corpus, Draft, Picture, Section, Table, stage
+from bunbuku_contracts import Artifact, BunbukuError, Classifier, Corpus, Draft, Picture, Section, Table, page, stage
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveFloat
 
-from bunbuku_corpus import grading, page, pictures
+from bunbuku_corpus import grading, pictures
 from bunbuku_corpus.classifier import Facts, Linear, Probabilities, write_classifier
 from bunbuku_corpus.features import Features
 from bunbuku_corpus.grading import Grade

@@ -17,12 +17,13 @@ from bunbuku_contracts import (
     Report,
     Section,
     Table,
+    drawing,
+    page,
     stage,
 )
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from bunbuku_corpus import page, pictures
 from bunbuku_corpus.benchmarks import Item, Reading, read_items
 from bunbuku_corpus.document import Document, read_documents
 from bunbuku_corpus.embedding import EmbeddingConfig, fit_embedding, shared_terms
@@ -91,7 +92,7 @@ def draw_map(
     }
     rings = frozenset(some.name for some in drawn if some.is_prompts)
     signs = _signs(places[spoken], [text for text, one in zip(texts, spoken, strict=True) if one], config)
-    pictured = {"map.svg": pictures.plane(series, signs, label=TITLE, rings=rings)}
+    pictured = {"map.svg": drawing.plane(series, signs, label=TITLE, rings=rings)}
     sections = _sections(drawn, nearest, config, int((~spoken).sum()))
     return Report(title=TITLE, page=page.publish(draft, TITLE, sections, pictured))
 
@@ -148,7 +149,7 @@ def _nearest(
     }
 
 
-def _signs(places: NDArray[np.float64], texts: Sequence[str], config: MapConfig) -> list[pictures.Sign]:
+def _signs(places: NDArray[np.float64], texts: Sequence[str], config: MapConfig) -> list[drawing.Sign]:
     """The most telling term of each of some groups of neighbours, where the group's middle is."""
     count = min(config.signs, len(texts) // 5)
     if count < 2:
@@ -162,14 +163,14 @@ def _signs(places: NDArray[np.float64], texts: Sequence[str], config: MapConfig)
     telling = telling_terms(
         [[set(terms(texts[row])) for row in np.flatnonzero(groups == g).tolist()] for g in range(count)], 3
     )
-    signs: list[pictures.Sign] = []
+    signs: list[drawing.Sign] = []
     taken: set[str] = set()
     for group, some in enumerate(telling):
         fresh = [one.term for one in some if one.term not in taken]
         if fresh:
             taken.add(fresh[0])
             x, y = np.median(places[groups == group], axis=0)
-            signs.append(pictures.Sign(float(x), float(y), fresh[0]))
+            signs.append(drawing.Sign(float(x), float(y), fresh[0]))
     return signs
 
 

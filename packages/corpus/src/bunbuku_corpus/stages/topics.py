@@ -8,16 +8,16 @@ from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
-from bunbuku_contracts import Artifact, BunbukuError, Corpus, Draft, Picture, Section, Table, stage
+from bunbuku_contracts import Artifact, BunbukuError, Corpus, Draft, Picture, Section, Table, page, stage
+from bunbuku_contracts.intervals import Interval
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from bunbuku_corpus import page, pictures
+from bunbuku_corpus import pictures
 from bunbuku_corpus.batches import with_columns
 from bunbuku_corpus.clustering import NO_TERMS, Found, Topics, find_topics, read_topics, write_topics
 from bunbuku_corpus.document import Document, count_documents, read_documents
 from bunbuku_corpus.embedding import EmbeddingConfig
 from bunbuku_corpus.engine import EngineRun
-from bunbuku_corpus.intervals import Interval
 from bunbuku_corpus.language import sample as excerpt
 from bunbuku_corpus.passes import passed
 from bunbuku_corpus.sampling import rank, sample

@@ -10,10 +10,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from bunbuku_contracts import Artifact, BunbukuError, Config, Draft, Report, Section, Table, stage, write_sections
+from bunbuku_contracts.intervals import Interval
 
 from bunbuku_eval.agreement import Agreement, agreement, rank_agreement
 from bunbuku_eval.calibration import believed, calibrate
-from bunbuku_eval.intervals import Interval
 from bunbuku_eval.reading import read_rows
 
 type Key = tuple[str, str, str]

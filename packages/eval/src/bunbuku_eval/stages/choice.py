@@ -20,11 +20,11 @@ from bunbuku_contracts import (
     stage,
     write_sections,
 )
+from bunbuku_contracts.intervals import wilson
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from bunbuku_eval import choices
 from bunbuku_eval.choices import Item, Pick, Style
-from bunbuku_eval.intervals import wilson
 from bunbuku_eval.models import opened, require_hugging_face, scores
 from bunbuku_eval.run import DEFAULT_RUN, EvalRun
 

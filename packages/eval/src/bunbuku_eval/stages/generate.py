@@ -17,11 +17,11 @@ from bunbuku_contracts import (
     stage,
     write_sections,
 )
+from bunbuku_contracts.intervals import wilson
 from bunbuku_inference import Failure, Sampling
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from bunbuku_eval import browse, hub
-from bunbuku_eval.intervals import wilson
 from bunbuku_eval.models import CHUNK_REQUESTS, opened, require_hugging_face
 from bunbuku_eval.prompting import shown
 from bunbuku_eval.prompts import DEFAULT_PROMPTS, Prompt

@@ -6,7 +6,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 
-from bunbuku_contracts import Draft, Section, Table, write_sections
+from bunbuku_contracts.draft import Draft
+from bunbuku_contracts.sections import Section, Table, write_sections
 
 PAGE = "index.html"
 _STYLE = """
