@@ -12,7 +12,7 @@ from bunbuku_contracts import BunbukuError, Config, Picture, Section, Table
 from bunbuku_contracts.drawing import Sign, plane
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from bunbuku_synth.topics import Space
+from bunbuku_synth.topics import Space, spoken
 
 PATH = "map.svg"
 _TITLE = "Where items, web texts and evaluation prompts lie"
@@ -37,7 +37,7 @@ class Map(Config):
 def draw_map(groups: Mapping[str, np.ndarray], space: Space, config: Map, *, prompts: frozenset[str]) -> str | None:
     """The picture; `None` if too few texts have any of the words. Those in `prompts` are rings, the others dots."""
     shown = {name: some_NV[: config.prompts if name in prompts else config.texts] for name, some_NV in groups.items()}
-    shown = {name: some_NV[some_NV.any(axis=1)] for name, some_NV in shown.items()}
+    shown = {name: spoken(some_NV) for name, some_NV in shown.items()}
     vectors_NV = np.concatenate(list(shown.values()))
     if len(vectors_NV) < _FEWEST:
         return None
@@ -55,14 +55,20 @@ def map_section(groups: Mapping[str, np.ndarray], picture: str | None, *, prompt
     """The picture, and how near each evaluation's prompts are to what was made and to the reference."""
     dots = {name: some_NV for name, some_NV in groups.items() if name not in prompts}
     rows = tuple(
-        (name, len(groups[name]), *(_nearest(groups[name], some_NV) for some_NV in dots.values()))
+        (name, len(groups[name]), len(asked := spoken(groups[name])), *(_nearest(asked, one) for one in dots.values()))
         for name in groups
         if name in prompts
     )
-    columns = ("evaluation", "prompts", *(f"median similarity to the nearest of the {name}" for name in dots))
+    columns = (
+        "evaluation",
+        "prompts",
+        "with such words",
+        *(f"median similarity to the nearest of the {name}" for name in dots),
+    )
     said = (
         "Dots are items and texts of the reference, rings are prompts of evaluations. Neighbours share words; how far apart groups lie "
-        "means nothing. Similarity is the cosine of the words that tell topics apart: 1 is the same words, 0 none in common."
+        "means nothing. Similarity is the cosine of the words that tell topics apart: 1 is the same words, 0 none in common. Texts without "
+        "such words are not drawn."
     )
     pictures = (Picture(path=PATH, caption=_TITLE),) if picture else ()
     tables = (Table(columns=columns, rows=rows),) if rows else ()

@@ -100,7 +100,7 @@ class Spread:
     exams: frozenset[str]
 
 
-@stage("synth.survey", revision=3, bitwise=False)
+@stage("synth.survey", revision=4, bitwise=False)
 def survey(
     draft: Draft,
     config: SurveyConfig,

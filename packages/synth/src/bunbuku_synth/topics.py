@@ -66,7 +66,7 @@ class Space:
         return _directions([_bag(text) for text in texts], self.words, self.rarity_V)
 
     def nearest(self, vectors_NV: np.ndarray) -> np.ndarray:
-        """Each direction's topic."""
+        """The topic of each direction, of which none is zero."""
         return np.argmax(vectors_NV @ self.centres_KV.T, axis=1)
 
     @property
@@ -92,7 +92,7 @@ def topics_of(
 ) -> list[Topic]:
     """How much there is of every topic, those that lack most first; `items` is how many items `made_NV` was drawn from."""
     mine, theirs, asked = (
-        np.bincount(space.nearest(some_NV), minlength=len(space.centres_KV))
+        np.bincount(space.nearest(spoken(some_NV)), minlength=len(space.centres_KV))
         for some_NV in (made_NV, reference_NV, prompts_NV)
     )
     wanted = _wanted(space.names, theirs, config)
@@ -104,6 +104,11 @@ def topics_of(
         if count or other or exam
     ]
     return sorted(found, key=lambda topic: (-topic.to_make, topic.words))
+
+
+def spoken(vectors_NV: np.ndarray) -> np.ndarray:
+    """Those texts that have any of the words; the others are about no topic."""
+    return vectors_NV[vectors_NV.any(axis=1)]
 
 
 def _bag(text: str) -> Counter[str]:
