@@ -18,9 +18,9 @@ types:
 
 # The default suite on every core, a file on one of them; `just test -m long` runs the studies.
 test *args:
-    pytest -n auto --dist loadfile {{args}}
+    pytest -n auto --dist loadfile --no-loadscope-reorder {{args}}
 
-# Each package's tests with its own dependencies and nothing else's.
+# Each package's tests, the slow ones left out, with its own dependencies and nothing else's.
 isolate *packages:
     python tools/isolate.py {{packages}}
 

@@ -20,6 +20,8 @@ EXTRAS = {
     "moe_upcycle": ("hf",),
 }
 """Extras without which a package's tests have nothing to run."""
+KEPT = "not slow and not long and not vllm and not peer"
+"""What shows that a package imports nothing but its own: `just test` has run the slow ones in the whole environment."""
 ORACLES = {"eval": ("nltk",)}
 """Peers that a package's tests hold it against."""
 
@@ -41,6 +43,8 @@ def command(package: str) -> list[str]:
         "auto",
         "--dist",
         "loadfile",
+        "-m",
+        KEPT,
         f"packages/{package}",
     ]
 

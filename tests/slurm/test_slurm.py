@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from bunbuku_contracts import Artifact, Checkpoint, load
 
-pytestmark = pytest.mark.timeout(900)  # Slurm waits two minutes before it requeues
+pytestmark = pytest.mark.timeout(900)
 
 SLURM = Path(__file__).parents[2] / "runs" / "slurm"
 TRAIN = """\
@@ -89,9 +89,12 @@ def submit(folder: Path, slurm: dict[str, str], *given: str) -> str:
     return done.stdout.strip()
 
 
+def ask(slurm: dict[str, str], *command: str) -> str:
+    return subprocess.run(command, env=slurm, capture_output=True, text=True, check=True).stdout
+
+
 def state(job: str, slurm: dict[str, str]) -> dict[str, str]:
-    done = subprocess.run(["scontrol", "show", "job", "-o", job], env=slurm, capture_output=True, text=True, check=True)
-    parted = (word.partition("=") for word in done.stdout.split())
+    parted = (word.partition("=") for word in ask(slurm, "scontrol", "show", "job", "-o", job).split())
     return {name: value for name, _, value in parted}
 
 
@@ -100,6 +103,13 @@ def wait(until: Callable[[], bool], what: str, seconds: float = 180) -> None:
     while not until():
         assert time.monotonic() < deadline, what
         time.sleep(0.5)
+
+
+def start_anew(job: str, slurm: dict[str, str]) -> None:
+    """Wait until the job is queued once more and its nodes are free, and let it start: Slurm itself waits two minutes."""
+    wait(lambda: state(job, slurm)["Restarts"] == "1", "it is not queued anew")
+    wait(lambda: ask(slurm, "sinfo", "--noheader", "--format=%D %t").split() == ["2", "idle"], "its nodes are not free")
+    ask(slurm, "scontrol", "update", f"JobId={job}", "StartTime=now")
 
 
 def finish(job: str, folder: Path, slurm: dict[str, str]) -> str:
@@ -132,8 +142,8 @@ def test_a_requeued_job_goes_on_from_its_last_state(
 ) -> None:
     job = submit(folder, slurm, *arguments("longer.toml", "cluster.toml", "requeued"))
     wait(lambda: any(folder.glob(".requeued.*.scratch/states/step-*")), "no state is saved")
-    subprocess.run(["scontrol", "requeue", job], env=slurm, check=True)
-    wait(lambda: state(job, slurm)["Restarts"] == "1", "it is not queued anew")
+    ask(slurm, "scontrol", "requeue", job)
+    start_anew(job, slurm)
     finish(job, folder, slurm)
     requeued = load(folder / "requeued", Checkpoint)
     told = events(requeued.dir)
@@ -154,8 +164,8 @@ def test_a_job_that_gets_sigterm_saves_and_goes_on_from_there(
     wait(lambda: any(path.read_text().count("\n") > 3 for path in folder.glob(history)), "no step is taken")
     # To all tasks of srun, which is what scancel does; or to the script alone, as `--signal=B:TERM@600` does.
     batch = ["--batch"] if whom == "its script" else []
-    subprocess.run(["scancel", *batch, "--signal=TERM", job], env=slurm, check=True)
-    wait(lambda: state(job, slurm)["Restarts"] == "1", "it is not queued anew")
+    ask(slurm, "scancel", *batch, "--signal=TERM", job)
+    start_anew(job, slurm)
     (saved,) = folder.glob(
         f".{name}.*.scratch/states/step-*"
     )  # no state was due: `rarely.toml` wants one in a thousand
@@ -176,8 +186,8 @@ def events(trained: Path) -> list[tuple[str, int, str]]:
 
 def test_a_training_at_its_time_limit_queues_itself_anew(folder: Path, slurm: dict[str, str]) -> None:
     job = submit(folder, slurm, *arguments("longer.toml", "limited.toml", "limited"))
-    wait(lambda: int(state(job, slurm)["Restarts"]) >= 1, "it is not queued anew")
-    subprocess.run(["scancel", job], env=slurm, check=True)
+    start_anew(job, slurm)
+    ask(slurm, "scancel", job)
     said = (folder / f"bunbuku-train-{job}.log").read_text()
     assert "stopped by `time_limit_seconds` 0.5" in said
 

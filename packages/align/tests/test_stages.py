@@ -269,6 +269,7 @@ def test_nothing_is_asked_of_the_network_and_nothing_is_left_elsewhere(
     assert (tried, list(work.iterdir())) == ([], [])
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_from_its_last_state_and_ends_in_the_same_bytes(make, dialogues, tmp_path: Path) -> None:
     base = make.model()
     config = SFT.model_copy(update={"epochs": 12, "adapter": Lora(rank=2, dropout=0.1)})

@@ -199,6 +199,7 @@ def killed(call: list[str], when: Callable[[float], bool]) -> bool:
     return unfinished
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "pattern"),
     [("extract", "*.parquet"), ("annotate", "done/*.arrow"), ("dedup", "signatures/*.arrow")],

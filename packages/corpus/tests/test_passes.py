@@ -73,6 +73,7 @@ def annotated(raw: Artifact[Corpus], tmp_path_factory: pytest.TempPathFactory) -
     return annotate(tmp_path_factory.mktemp("annotated") / "a", AnnotateConfig(), raw)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["clean", "annotate", "decide", "split", "coverage", "contamination"])
 def test_the_number_of_workers_changes_no_byte(
     tmp_path: Path, raw: Artifact[Corpus], annotated: Artifact[Corpus], name: str

@@ -66,6 +66,7 @@ def ready(page) -> None:
     page.wait_for_selector("#duel:not([hidden]) [data-choice=left]:enabled")
 
 
+@pytest.mark.slow
 def test_three_voters_cast_sixty_votes_see_the_names_and_the_leaderboard(open_arena, arenas, opened) -> None:
     arena = open_arena()
     for name in ("猫田", "犬山", "鳥居"):
@@ -193,6 +194,7 @@ def test_two_tabs_of_a_voter_have_one_duel_and_one_vote(arena, opened) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_live_answers_grow_side_by_side_and_are_voted_on(arenas, talk, tmp_path, opened) -> None:
     says = {"aka": f"{arenas.HOSTILE}赤い答えです。" * 3, "ao": "青い答えはもう少し長く続きます。" * 6}
     engines = {

@@ -34,6 +34,7 @@ with open_model(engine, Path(sys.argv[1]), cache=Path("kept.sqlite")) as model:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_hanging_model_ends_the_process_and_the_next_one_goes_on(tmp_path: Path, checkpoint: Path):
     (tmp_path / "asked.jsonl").write_text("\n".join(one.model_dump_json() for one in ASKED))

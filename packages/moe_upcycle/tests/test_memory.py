@@ -35,6 +35,7 @@ def peak(work: Callable[[], object]) -> float:
     return most / MATRIX
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", [Copy(), Noise(), Drop(), Granular(), Granular(change=Noise())])
 def test_upcycling_holds_a_few_matrices(dense: Make, tmp_path: Path, strategy: Any):
     parent = dense(head_size=HIDDEN // 4, ffn=FFN, layers=4)
@@ -50,6 +51,7 @@ def test_branches_hold_a_matrix_each(dense: Make, tmp_path: Path):
     assert peak(lambda: upcycle(tmp_path / "moe", config, parent, {"b": branch})) < 8
 
 
+@pytest.mark.slow
 def test_comparing_holds_a_few_matrices(dense: Make, tmp_path: Path):
     made = upcycle(tmp_path / "moe", UpcycleConfig(), dense(head_size=HIDDEN // 4, ffn=FFN, layers=2))
     blocks = 2 * 2**22 * 8 / MATRIX  # rows of all experts, in float64

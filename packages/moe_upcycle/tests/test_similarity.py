@@ -75,6 +75,7 @@ def test_copies_are_the_same_by_all_measures_and_noise_sets_them_apart(dense: Ma
     assert abs(metrics["similarity.drop.mean"]) < 0.03
 
 
+@pytest.mark.slow
 def test_a_run_gives_curves_and_several_runs_are_told_apart(dense: Make, tmp_path: Path):
     names = {"a@1": (0.1, 1), "a@2": (0.3, 2), "b@1": (0.2, 1), "b@2": (0.5, 2), "lone": (0.1, 1)}
     made = {

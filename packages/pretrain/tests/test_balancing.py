@@ -37,6 +37,7 @@ def records(artifact: Artifact[Checkpoint]) -> list[StepRecord]:
     return list(parse_history(path.read_text().splitlines()))
 
 
+@pytest.mark.slow
 def test_each_layer_is_pressed_as_it_needs_and_a_stopped_run_goes_on_so(
     tmp_path: Path,
     tokens: Artifact[Tokens],

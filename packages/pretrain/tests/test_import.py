@@ -71,6 +71,7 @@ def foreign(folder: Path, tokenizer: Artifact[Tokenizer], tiny: SimpleNamespace,
     shutil.rmtree(folder / "whole")
 
 
+@pytest.mark.slow
 def test_the_logits_of_both_are_compared_inside_both_stages(
     tmp_path: Path, tokenizer: Artifact[Tokenizer], dense: Artifact[Checkpoint], tiny: SimpleNamespace
 ) -> None:

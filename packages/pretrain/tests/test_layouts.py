@@ -102,6 +102,7 @@ def table(
     return side_by_side(folder, cases)
 
 
+@pytest.mark.slow
 def test_ranks_that_share_data_matrices_or_experts_learn_what_one_does(
     tmp_path: Path,
     tokens: Artifact[Tokens],

@@ -57,6 +57,7 @@ def test_every_step_is_on_one_stair(steps: int, count: int, data: st.DataObject)
     assert [one.rate for one in found] == rates
 
 
+@pytest.mark.slow
 def test_a_model_is_driven_until_it_turns(
     tmp_path: Path, tokens: Artifact[Tokens], tokenizer: Artifact[Tokenizer], tiny: SimpleNamespace
 ) -> None:

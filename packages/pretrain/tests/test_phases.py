@@ -45,6 +45,8 @@ from bunbuku_pretrain import (
 from bunbuku_pretrain.indexed import IndexedFile
 from bunbuku_pretrain.job import TrainState, read_state
 
+pytestmark = pytest.mark.slow
+
 RUN = TrainRun(micro_batch_sequences=2, checkpoint_interval_steps=5)
 MIX = {"web": 3.0, "wiki": 1.0}
 STEPS, SKIPPED = 14, (3, 4)

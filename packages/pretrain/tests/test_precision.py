@@ -18,6 +18,7 @@ def curve(artifact: Artifact[Checkpoint]) -> list[float]:
 
 
 # With a shared optimizer this is the test that Megatron's defect of one 'step' for all parameters fails (shims.py, 5).
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_bf16_learns_nearly_what_fp32_does_and_goes_on_to_the_same_bytes(
     tmp_path: Path, tokens: Artifact[Tokens], tokenizer: Artifact[Tokenizer], tiny: SimpleNamespace, shared: bool

@@ -69,6 +69,7 @@ def curve(artifact: Artifact[Checkpoint], name: str = "training loss") -> list[t
     return next(list(one.points) for one in read_sections(artifact)[0].curves if one.name == name)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_terminated_saves_and_a_damaged_state_costs_only_the_steps_since_the_one_before(
     tmp_path: Path,
     tokens: Artifact[Tokens],
@@ -79,7 +80,8 @@ def test_a_run_that_is_terminated_saves_and_a_damaged_state_costs_only_the_steps
 ) -> None:
     out = tmp_path / "terminated"
     process = apart(out, tiny.dense, tiny.laptop, tokens, tokenizer)
-    until(lambda: lines(out) >= 25 or process.poll() is not None)
+    # By now there is a state, after step 10; the more steps are left, the longer a busy machine may take to stop it.
+    until(lambda: lines(out) >= 12 or process.poll() is not None)
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 75, said
@@ -99,6 +101,7 @@ def test_a_run_that_is_terminated_saves_and_a_damaged_state_costs_only_the_steps
     assert train(out, tiny.dense, tokens, tokenizer, run=tiny.laptop).content == dense.content
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_killed_is_started_again_and_nobody_notices(
     tmp_path: Path,
     tokens: Artifact[Tokens],
@@ -125,6 +128,7 @@ def test_a_rank_that_is_killed_is_started_again_and_nobody_notices(
     assert told[2].step in (10, 20)
 
 
+@pytest.mark.slow
 def test_a_publisher_that_is_killed_alone_leaves_no_second_writer(
     tmp_path: Path,
     tokens: Artifact[Tokens],
@@ -144,6 +148,7 @@ def test_a_publisher_that_is_killed_alone_leaves_no_second_writer(
         os.kill(orphan.pid, 0)
 
 
+@pytest.mark.slow
 def test_a_weight_that_is_not_a_number_is_named_with_its_layer_and_the_text_is_kept(
     tmp_path: Path,
     tokens: Artifact[Tokens],
@@ -167,6 +172,7 @@ def test_a_weight_that_is_not_a_number_is_named_with_its_layer_and_the_text_is_k
     assert saved["found"][0]["layer"] == 2
 
 
+@pytest.mark.slow
 def test_skipped_steps_leave_exactly_their_text_behind(
     tmp_path: Path, tokens: Artifact[Tokens], tokenizer: Artifact[Tokenizer], tiny: SimpleNamespace
 ) -> None:
@@ -188,6 +194,7 @@ def test_skipped_steps_leave_exactly_their_text_behind(
 NERVOUS = {"window_steps": 30, "sigmas": 2.0, "watches": ("gradient_norm",), "sides": "both", "most_in_a_row": 100}
 
 
+@pytest.mark.slow
 def test_a_run_that_rolled_back_is_one_that_never_saw_those_steps(
     tmp_path: Path, tokens: Artifact[Tokens], tokenizer: Artifact[Tokenizer], tiny: SimpleNamespace
 ) -> None:

@@ -83,6 +83,7 @@ def killed_after(command: list[str], history: str, lines: int, folder: Path) -> 
     process.wait()
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_bytes(
     tmp_path: Path,
     made: Path,
@@ -147,6 +148,7 @@ def test_a_mixture_goes_on_from_hugging_face_and_counts_what_was_seen_before(
     assert metrics["mixture.z_loss"] > 0
 
 
+@pytest.mark.slow
 def test_two_expert_parallel_ranks_learn_what_one_does(
     tmp_path: Path,
     tokens: Artifact[Tokens],
@@ -161,6 +163,7 @@ def test_two_expert_parallel_ranks_learn_what_one_does(
         assert curve(two, name) == pytest.approx(curve(mixture, name), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_out_of_time_saves_and_goes_on_to_the_same_bytes(
     tmp_path: Path,
     tokens: Artifact[Tokens],

@@ -57,6 +57,7 @@ class Watch(threading.Thread):
         return self.seen[-1] - self.seen[0]
 
 
+@pytest.mark.slow
 def test_a_validation_longer_than_a_step_may_take_ends_nothing_and_one_over_its_own_time_is_cut_short(
     tmp_path: Path, tokens: Artifact[Tokens], tokenizer: Artifact[Tokenizer], tiny: SimpleNamespace
 ) -> None:

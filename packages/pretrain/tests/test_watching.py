@@ -14,6 +14,8 @@ from bunbuku_pretrain.observations import Evaluation, Event, Sample, Statistics,
 from bunbuku_pretrain.observations import evaluations_file as evaluations
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+pytestmark = pytest.mark.slow
+
 CLOSELY = Watch(statistics_interval_steps=2, sample_prompts=("狸は", "和尚は山で"), sample_tokens=8)
 SETTINGS: dict[str, Any] = {"micro_batch_sequences": 4, "watch": CLOSELY}
 DISCRETE = {"steep_share", "root_moment_quantiles"}

@@ -381,6 +381,7 @@ def solved(tmp_path: Path, corpus: Any) -> Callable[[Solve], tuple[list[Item], i
     return solve
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_five_hundred_reasoning_items_hold_before_another_solver(solved: Any):
     """Made by programs, and by a teacher whose wrong answers differ from the right ones by a sign."""

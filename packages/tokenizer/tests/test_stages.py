@@ -50,6 +50,7 @@ def test_with_one_morpheme_a_piece_words_are_tokens_and_no_piece_crosses_a_bound
         assert len(piece) == 1 or any(piece in word for word in words), piece
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", [Delimiter(type="delimiter"), SuffixArray(type="suffix_array")])
 def test_the_recipes_for_comparison_lose_no_text_either_and_leave_no_mark(
     corpus: Artifact[Corpus], small: TrainConfig, rows, tmp_path: Path, recipe: AnyCandidates
