@@ -6,11 +6,12 @@
 
 Text: the folder that BUNBUKU_DATA names, with `dev_corpus.jsonl.zst`, `html_samples.jsonl.zst`, `instructions_ja.jsonl.zst` and
 `eval/jsquad-v1.3-valid.json`, and the one that BUNBUKU_MORE names (`rejections_more.py`). The two sides share nothing. For tuning are
-the development text (of Aozora an eighth by a hash of ids), a thousand other works of Aozora, three sites, and the spam of
-`rejections_spam.py`. Reported are the rest of Aozora, JSQuAD, FAQs, four other sites, six Debian manuals, and the spam of
-`rejections_unseen.py`. A bad page counts as caught if a filter drops it, or if it comes out as what it should be: mojibake as the
-same text decoded rightly does, menus with no more than a tenth of them left, a page with no more than a tenth of its menus and no
-less than nine tenths of its text.
+the development text (of Aozora an eighth by a hash of ids), a thousand other works of Aozora, three sites, every second page of eleven
+sites whose menus were looked at, and the spam of `rejections_spam.py` and `rejections_unseen.py`. Reported are the rest of Aozora, JSQuAD,
+FAQs, the other pages of the eleven sites, three sites more, and the spam of `rejections_fresh.py`. A bad page counts as caught if a filter drops
+it, or if it comes out as what it should be: mojibake as the same text decoded rightly does, menus with no more than a tenth of them
+left, a page with no more than a tenth of its menus and no less than nine tenths of its text. Pages that went through `extract` are
+caught if no more than a tenth of what comes out is none of their text, whatever of it is lost, which is said beside it.
 """
 
 import argparse
@@ -33,11 +34,13 @@ from bunbuku_contracts.intervals import wilson
 from bunbuku_corpus.cleaning import Judge, Judged
 from bunbuku_corpus.document import Document
 from bunbuku_corpus.normalization import Changes
+from bunbuku_corpus.pages import text_of_html
 from bunbuku_corpus.policy import Policy
 from bunbuku_corpus.preparation import Preparation
 from bunbuku_corpus.presets import presets
 from bunbuku_corpus.vocabulary import fold, searcher
 from lxml import html
+from rejections_fresh import FRESH, results, stirred
 from rejections_more import aozora, jsquad
 from rejections_more import sites as manuals
 from rejections_spam import SPAM
@@ -47,6 +50,8 @@ DATA = Path(os.environ.get("BUNBUKU_DATA", "."))
 CHARS = 800
 TOGETHER = 200
 TUNED_SITES = ("boostjp", "rust_book_ja", "egov_law")
+FRESH_SITES = ("aptitude-doc-ja", "debian-policy-ja", "installation-guide-amd64")
+WINDOW = 20
 PAGES = 200
 """Spam pages of a kind."""
 
@@ -89,13 +94,34 @@ def joined(paragraphs: Sequence[str]) -> Iterator[str]:
             text = ""
 
 
-def sites(tuning: bool) -> Iterator[tuple[dict[str, Any], list[str]]]:
-    """Japanese pages of one half of the sites, with all their lines as a browser breaks them, menus included."""
+class Site(NamedTuple):
+    """A page as it is, its text as somebody cut it out, and all of its lines as a browser breaks them, menus included."""
+
+    source: str
+    html: str
+    main_text: str
+    lines: list[str]
+
+
+def sites(tuning: bool) -> Iterator[Site]:
+    """Japanese pages of one half of the sites; of sites whose menus were looked at, every second page."""
+    others = 0
+    for site in _all_sites():
+        half = site.source in TUNED_SITES
+        if not half:
+            half = site.source not in FRESH_SITES and others % 2 == 0
+            others += 1
+        if half is tuning:
+            yield site
+
+
+def _all_sites() -> Iterator[Site]:
     for row in rows("html_samples.jsonl.zst"):
-        if row["lang"] == "ja" and (row["source"] in TUNED_SITES) is tuning:
-            yield row, lines_of(base64.b64decode(row["html_b64"]), row["encoding"])
-    for name, page, text in manuals() if not tuning else ():
-        yield {"source": name, "main_text": "\n".join(lines_of(text, "utf-8"))}, lines_of(page, "utf-8")
+        if row["lang"] == "ja":
+            page = base64.b64decode(row["html_b64"]).decode(row["encoding"], "replace")
+            yield Site(row["source"], page, row["main_text"], lines_of(page.encode()))
+    for name, page, text in manuals():
+        yield Site(name, page.decode(), "\n".join(lines_of(text)), lines_of(page))
 
 
 _BLOCKS = {
@@ -137,9 +163,9 @@ _BLOCKS = {
 }
 
 
-def lines_of(page: bytes, encoding: str) -> list[str]:
+def lines_of(page: bytes) -> list[str]:
     """The page's text, every block element on a line of its own."""
-    root = html.document_fromstring(page.decode(encoding, "replace").encode(), parser=html.HTMLParser(encoding="utf-8"))
+    root = html.document_fromstring(page, parser=html.HTMLParser(encoding="utf-8"))
     parts: list[str] = []
 
     def walk(node: Any) -> None:
@@ -156,9 +182,9 @@ def lines_of(page: bytes, encoding: str) -> list[str]:
     return [line for line in (re.sub(r"\s+", " ", part).strip() for part in "".join(parts).split("\n")) if line]
 
 
-def divided(row: dict[str, Any], lines: Sequence[str]) -> tuple[list[str], list[str]]:
+def divided(site: Site) -> tuple[list[str], list[str]]:
     """The page's lines that are its text, and those that frame it."""
-    text = squeezed(row["main_text"])
+    lines, text = site.lines, squeezed(site.main_text)
     inside = [squeezed(line) in text for line in lines]
     return [line for line, there in zip(lines, inside, strict=True) if there], [
         line for line, there in zip(lines, inside, strict=True) if not there
@@ -177,9 +203,9 @@ def clean(tuning: bool) -> dict[str, list[Page]]:
         if (row["source"] != "aozora" and tuning) or (row["source"] == "aozora" and tuning is tuned(row["id"])):
             found[row["source"]].append(Page(row["text"]))
     found["aozora, other works"] += map(Page, aozora(tuning))
-    for row, _ in sites(tuning):
-        if len(row["main_text"]) >= 100:
-            found[f"text of {row['source']}"].append(Page(row["main_text"]))
+    for site in sites(tuning):
+        if len(site.main_text) >= 100:
+            found[f"text of {site.source}"].append(Page(site.main_text))
     if not tuning:
         for article in contexts():
             found["jsquad, joined to 800"] += map(Page, joined(article))
@@ -192,20 +218,21 @@ def clean(tuning: bool) -> dict[str, list[Page]]:
 
 def bad(tuning: bool) -> dict[str, list[Page]]:
     found: dict[str, list[Page]] = defaultdict(list)
-    for row, lines in sites(tuning):
-        text, frame = divided(row, lines)
+    for site in sites(tuning):
+        text, frame = divided(site)
         if frame:
-            found[f"menus of {row['source']}"].append(Page("\n".join(frame), (), tuple(frame)))
+            found[f"menus of {site.source}"].append(Page("\n".join(frame), (), tuple(frame)))
         if frame and sum(map(len, text)) >= 200:
-            found[f"pages of {row['source']}"].append(Page("\n".join(lines), tuple(text), tuple(frame)))
+            found[f"pages of {site.source}"].append(Page("\n".join(site.lines), tuple(text), tuple(frame)))
+            extracted = Page(text_of_html(site.html, "resiliparse"), (site.main_text,), tuple(frame))
+            found[f"extracted pages of {site.source}"].append(extracted)
     texts = [page.text[:2000] for pages in clean(tuning).values() for page in pages if len(page.text) >= 100]
-    kinds = SPAM if tuning else UNSEEN
-    for kind, make in kinds.items():
+    for kind, make in ({**SPAM, **UNSEEN} if tuning else FRESH).items():
         found[f"spam: {kind}"] = list(map(Page, unlisted(make, random.Random(7))))
-    if not tuning:
-        chance = random.Random(7)
-        for kind, make in (("search snippets", snippets(texts)), ("shuffled texts", shuffled(texts))):
-            found[f"spam: {kind}"] = [Page(make(chance)) for _ in range(PAGES)]
+    chance = random.Random(7)
+    cut, mixed = (snippets, shuffled) if tuning else (results, stirred)
+    for kind, make in (("search snippets", cut(texts)), ("shuffled texts", mixed(texts))):
+        found[f"spam: {kind}"] = [Page(make(chance)) for _ in range(PAGES)]
     random.Random(3).shuffle(texts)
     for kind, spoil in MOJIBAKE.items():
         if kind.startswith("tune ") is tuning:
@@ -280,6 +307,26 @@ def cleaned(preset: str, page: Page, text: str) -> bool:
     return kept >= 0.9 and left <= 0.1
 
 
+def windowed(preset: str, page: Page, text: str) -> bool:
+    """Whether no more than a tenth of what came out of extraction and cleaning is none of the page's text."""
+    return _overlap(page, text)[1] <= 0.1
+
+
+def overlap(page: Page, one: Judged) -> tuple[float, float]:
+    """How much of the page's text came out, nothing if it was dropped; and how much of what came out is something else."""
+    return (0.0, 0.0) if one.objections else _overlap(page, one.document.text)
+
+
+def _overlap(page: Page, text: str) -> tuple[float, float]:
+    wanted, found = windows("".join(page.stays)), windows(text)
+    return len(wanted & found) / len(wanted), len(found - wanted) / len(found)
+
+
+def windows(text: str) -> set[str]:
+    text = squeezed(text)
+    return {text[place : place + WINDOW] for place in range(max(len(text) - WINDOW + 1, 1))}
+
+
 def shares(page: Page, text: str) -> tuple[float, float]:
     """How much of a page's text is still there, and how much of its frame."""
     there = Counter(squeezed(line) for line in text.split("\n"))
@@ -303,17 +350,20 @@ def measure(preset: str, tuning: bool, only: str) -> None:
     }
     for (what, name), pages in named.items():
         if f"{what} {name}".startswith(only):
-            results = list(judged(preset, pages))
-            dropped = [one for _, one in results if one.objections]
+            verdicts = list(judged(preset, pages))
+            dropped = [one for _, one in verdicts if one.objections]
             caught = len(dropped)
+            come = windowed if name.startswith("extracted") else cleaned
             if what == "bad":
-                caught += sum(not one.objections and cleaned(preset, page, one.document.text) for page, one in results)
+                caught += sum(not one.objections and come(preset, page, one.document.text) for page, one in verdicts)
             first = Counter(filters[one.objections[0]].name for one in dropped).most_common(3)
-            lost = sum(len(page.text) - len(one.document.text) for page, one in results if not one.objections)
+            lost = sum(len(page.text) - len(one.document.text) for page, one in verdicts if not one.objections)
             extra = f" edits take {lost / sum(len(page.text) for page in pages):.3%}" if what == "clean" else ""
             if name.startswith("pages"):
-                both = [shares(page, one.document.text) for page, one in results if not one.objections] or [(0.0, 0.0)]
+                both = [shares(page, one.document.text) for page, one in verdicts if not one.objections] or [(0.0, 0.0)]
                 extra = f" text kept {sum(a for a, _ in both) / len(both):.1%}, frame left {sum(b for _, b in both) / len(both):.1%}"
+            if name.startswith("extracted"):
+                extra = f" text kept {sum(overlap(page, one)[0] for page, one in verdicts) / len(verdicts):.1%}"
             say(f"{preset:12} {what:5} {name:42} {show(caught, len(pages))}{extra} {first}")
             for total in (what, f"{what}: {name.partition(':')[0].partition(' ')[0]}"):
                 totals[total][0] += caught

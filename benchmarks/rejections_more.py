@@ -3,7 +3,8 @@
 jsquad-v1.3-test.json    of yahoojapan/JGLUE, `datasets/jsquad-v1.3/test-v1.3.json`
 aozora.jsonl             works of aozorahack/aozorabunko_text in an order by a hash of their paths, a row each with `id`, `text`
 <package>/               Debian packages unpacked with `dpkg -x`: apache2-doc, debian-faq-ja, debian-reference-ja,
-                         developers-reference-ja, gimp-help-ja and maint-guide-ja
+                         developers-reference-ja, gimp-help-ja, maint-guide-ja and lilypond-doc-html-ja; and three whose menus
+                         nobody has looked at: aptitude-doc-ja, debian-policy-ja and installation-guide-amd64
 """
 
 import hashlib
@@ -39,6 +40,10 @@ _SITES = {
     "developers-reference-ja": _Site("**/ja/*.html", "//a[@class='headerlink']", "//div[@role='main']"),
     "gimp-help-ja": _Site("**/ja/*.html", _DOCBOOK),
     "maint-guide-ja": _Site("**/*.ja.html", _DOCBOOK),
+    "lilypond-doc-html-ja": _Site("**/*.ja.html", "//*[@id='tocframe' or @id='footer' or contains(@class, 'nav')]"),
+    "aptitude-doc-ja": _Site("**/ja/**/*.html", "//table[starts-with(@summary, 'Navigation')]|//div[@class='toc']"),
+    "debian-policy-ja": _Site("**/ja/**/*.html", "//a[@class='headerlink']", "//div[@class='body']"),
+    "installation-guide-amd64": _Site("**/ja/*.html", _DOCBOOK),
 }  # fmt: skip
 
 
@@ -65,7 +70,7 @@ def sites() -> Iterator[tuple[str, bytes, bytes]]:
         return
     for name, site in _SITES.items():
         pages = sorted((MORE / name).glob(site.pages), key=lambda page: hashlib.blake2b(page.name.encode()).digest())
-        for page in pages[:_PAGES]:
+        for page in [page for page in pages if page.is_file()][:_PAGES]:
             root = html.document_fromstring(page.read_bytes(), parser=html.HTMLParser(encoding="utf-8"))
             whole = cast("bytes", html.tostring(root, encoding="utf-8"))
             for one in root.xpath(site.frame):

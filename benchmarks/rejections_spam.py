@@ -1,6 +1,6 @@
 """Spam that thresholds of `web` were found on, of two sets that share no word and no sentence.
 
-The second was once what was reported; figures that are told on other spam are told on that of `rejections_unseen.py`.
+The second was once what was reported; figures are told on that of `rejections_fresh.py`.
 
 None of its words stands in the lists of the corpus package; `bench_corpus_rejections.py` refuses to run if one does.
 """

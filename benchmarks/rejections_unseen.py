@@ -1,8 +1,8 @@
-"""Spam that no threshold was found on, of nine kinds: what `bench_corpus_rejections.py report` is told on.
+"""Spam that thresholds of `web` were found on, of nine kinds; figures of 2026-11-30 were told on it before.
 
-It was written before the filters that it judges and shares no word list and no sentence with `rejections_spam.py`. Three kinds are
-of the form of earlier ones with other words, other sentences and larger vocabularies; six have no counterpart there. `unlisted` of the
-benchmark refuses a page in which a word of the package's lists stands.
+It was written before the filters of phrasing and shares no word list and no sentence with `rejections_spam.py`. Three kinds are of the form
+of earlier ones with other words, other sentences and larger vocabularies; six have no counterpart there. `unlisted` of the benchmark refuses
+a page in which a word of the package's lists stands.
 """
 
 import random

@@ -10,6 +10,7 @@ from bunbuku_corpus.edits import (
     TrimFooter,
     UnifyPunctuation,
 )
+from bunbuku_corpus.filters import MostlyMenus
 from bunbuku_corpus.mojibake import garbled, repair
 from bunbuku_corpus.normalization import Changes, Normalization, normalize
 from bunbuku_corpus.preparation import Preparation
@@ -136,6 +137,24 @@ def test_punctuation_is_unified_behind_japanese_alone():
 
 
 MENU = ["会社概要", "沿革", "採用情報", "拠点一覧", "製品情報", "株主総会", "環境報告", "なぜ当社か？", "特集記事"]
+
+
+def test_labels_in_a_line_and_numbered_headings_are_menus_and_tables_are_none():
+    line = "ホーム | 会社概要 | 採用情報 | 沿革 | 製品一覧 | 地図 | 規約 | 索引"
+    assert DropMenus().apply(f"{line}\n{PROSE}") == PROSE
+    assert DropMenus().apply(f"| {line} |\n{PROSE}") == f"| {line} |\n{PROSE}"
+    headings = "\n".join(f"6.{n}. 人にわかりやすく話すこと" for n in range(8))
+    assert DropMenus().apply(f"{headings}\n{PROSE * 4}") == PROSE * 4
+    assert DropMenus().apply(f"{headings.replace('.', '')}\n{PROSE * 4}") != PROSE * 4
+
+
+def test_a_notice_under_many_menus_is_not_all_that_is_left():
+    notice = "このサイトは更新を停止しています。"
+    page = "\n".join([notice, *MENU * 4])
+    assert DropMenus().apply(page) == page
+    assert MostlyMenus().drops(page)
+    assert DropMenus(prose=10).apply(page) == notice
+    assert DropMenus().apply("\n".join([notice * 20, *MENU * 4])) == notice * 20
 
 
 def test_menus_go_and_verse_code_and_what_is_menu_alone_stay():

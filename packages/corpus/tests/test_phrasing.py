@@ -7,11 +7,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from bunbuku_corpus.filters import (
+    CutOff,
+    CutOffRatio,
     Echoes,
     EchoRatio,
     Exclamations,
     Fragments,
+    JointBits,
     KeywordDensity,
+    OddJoints,
     OddParticles,
     ParticleSurprise,
     StrayParticleRatio,
@@ -22,6 +26,7 @@ from bunbuku_corpus.filters import (
     TooFewSentences,
     WholeSentenceRatio,
 )
+from bunbuku_corpus.filters.joints import _bits
 from bunbuku_corpus.filters.phrasing import _BITS, _PARTICLES
 from bunbuku_corpus.policy import Policy
 from bunbuku_corpus.texts import Texts
@@ -48,6 +53,10 @@ PIECES = (
     "A",
     "9",
     "」",
+    "（",
+    "…",
+    "...",
+    "ゆれる",
 )
 BATCHES = st.lists(st.lists(st.sampled_from(PIECES), max_size=120).map("".join), min_size=1, max_size=4)
 MEASURES = (
@@ -57,7 +66,15 @@ MEASURES = (
     TemplateRatio(),
     EchoRatio(),
     KeywordDensity(),
+    JointBits(),
+    CutOffRatio(),
 )
+
+PROSE = (
+    "昨日は友達と公園に行き、弁当を食べました。午後は雨が降ったので、家で本を読んだ。夜になると星が見えました。"
+    "朝の市場では魚を売る声が聞こえ、母は大根を二本買った。駅までの道は混んでいて、電車に乗り遅れそうになった。"
+)
+STIRRED = PROSE[::2] + PROSE[1::2]
 
 RUNS = re.compile(r"[一-鿿々]+|[ァ-ヺー]+|[ぁ-ゖ]+|[、，。．！？]+|\s+|[^一-鿿々ァ-ヺーぁ-ゖ、，。．！？\s]+")
 
@@ -109,6 +126,54 @@ def echoes(text: str, n: int = 6, window: int = 400) -> float:
     return covered / len(kept)
 
 
+def joint_kind(sign: str) -> int:
+    kinds = ("[一-鿿々]", "[ァ-ヺーA-Za-z0-9]", "[、，]", "[。．！？]", "[「『（(【〈《]", "[」』］）)】〉》]")
+    return next((n for n, kind in enumerate(kinds) if re.fullmatch(kind, sign)), -1)
+
+
+def joint_bits(text: str) -> float:
+    """By going through the text for either side, and for chance through all pairs of what was found there."""
+    found: list[list[tuple[int, int]]] = []
+    for step in (1, -1):
+        pairs = [
+            (ord(sign) - 0x3041, joint_kind(text[at + step]))
+            for at, sign in enumerate(text)
+            if "ぁ" <= sign <= "ゖ" and 0 <= at + step < len(text)
+        ]
+        found.append([(sign, kind) for sign, kind in pairs if kind >= 0])
+    number, told = sum(map(len, found)), []
+    for table in _bits():
+        bits = sum(table[side, sign, kind] for side, pairs in enumerate(found) for sign, kind in pairs)
+        chance = sum(
+            sum(table[side, sign, kind] for sign, _ in pairs for _, kind in pairs) / len(pairs)
+            for side, pairs in enumerate(found)
+            if pairs
+        )
+        told.append(bits - chance)
+    lines = [line for line in text.split("\n") if line.strip()]
+    stops, commas = len(re.findall("[。．！？]", text)), len(re.findall("[、，]", text))
+    judged = number >= 20 and stops >= 2 and stops + commas >= 5 and len(text) >= 45 * len(lines)
+    return (max(told) + 20 * 0.4) / (number + 20) if judged else math.nan
+
+
+def cut_off(text: str) -> float:
+    cuts = 0
+    for dots in re.finditer(r"[…‥.・]+", text):
+        before = (
+            re.sub("[ \\n]$", "", text[: dots.start()]) if text[: dots.start()].endswith(" ") else text[: dots.start()]
+        )
+        word = re.search(r"[^\W_]$|[ー、，]$", before)
+        cuts += bool((len(dots[0]) >= 3 or dots[0][0] in "…‥") and word and not re.match(r"\S", text[dots.end() :]))
+    sentences = int(Texts([text]).sentences.numbers[0])
+    return min(cuts / max(sentences, 1), 1) if cuts >= 5 else 0.0
+
+
+@given(batch=BATCHES)
+def test_joints_and_cuts_are_counted_as_a_loop_counts_them(batch):
+    assert same(JointBits().of(Texts(batch)), list(map(joint_bits, batch)))
+    assert same(CutOffRatio().of(Texts(batch)), list(map(cut_off, batch)))
+
+
 @given(batch=BATCHES)
 def test_particles_are_counted_as_a_loop_counts_them(batch):
     assert same(ParticleSurprise().of(Texts(batch)), list(map(surprise, batch)))
@@ -140,6 +205,14 @@ def test_echoes_are_counted_as_a_loop_counts_them(batch):
         (OddParticles(), "石油を。", False),
         (StrayParticles(), "の城、跡が。を本、北へ。に鳥、道の。は人、舟を。", True),
         (StrayParticles(), "城の跡が残る。本を読み、北へ向かう。鳥が鳴き、道は続く。人も、舟も。", False),
+        (OddJoints(), STIRRED, True),
+        (OddJoints(), PROSE, False),
+        (OddJoints(), "海と\n山の\nまたは、空。\nを、鳥。\n" * 6, False),
+        (CutOff(), "2020年 … 犬が公園で走っていると友達が … " * 5, True),
+        (CutOff(), "犬が公園で走っていると友達が…\n猫は窓辺で・・・\n" * 3, True),
+        (CutOff(), "犬が公園で走っていると友達が…\n" * 4, False),
+        (CutOff(), "「そうか……」と言った。それなら……私は……行く。" * 5, False),
+        (CutOff(), "見出し ... 1\n" * 5 + "本文はここにある。これも本文である。" * 12, False),
         (Exclamations(), "安い！早い！旨い！" * 3, True),
         (Exclamations(), "安い。早い！旨い。" * 3, False),
         (Templates(), "腰痛で悩んでいませんか。" * 3 + "老眼で悩んでいませんか。" * 5, True),
@@ -152,6 +225,11 @@ def test_echoes_are_counted_as_a_loop_counts_them(batch):
 )
 def test_judges(judge, text, dropped):
     assert judge.drops(text) is dropped
+
+
+def test_a_heading_with_a_number_is_no_sentence():
+    headings = "3. わかりやすく話すこと\n3.1. ゆっくり話すこと\n" * 2
+    assert WholeSentenceRatio().of(Texts([headings, headings.replace("3", "")])).round(2).tolist() == [0, 1]
 
 
 def test_the_default_keeps_a_short_paragraph_and_drops_a_short_list():

@@ -13,7 +13,7 @@ from bunbuku_contracts import Config
 from pydantic import Field, PositiveInt
 
 from bunbuku_corpus import mojibake, personal
-from bunbuku_corpus.menus import has_prose, menus
+from bunbuku_corpus.menus import menus, prose_chars
 from bunbuku_corpus.vocabulary import Vocabulary, fold, searcher
 
 # Kana, kanji and what closes a quotation: behind them a comma is a Japanese one.
@@ -127,7 +127,8 @@ class TrimFooter(Edit):
 class DropMenus(Edit):
     r"""Remove menus: at least `run` lines one after another that are short and no sentences. Verse and dialogue stay.
 
-    A text that has no prose besides stays as it is: it is for a filter to drop.
+    A text that has no prose besides stays as it is, and so does one of which menus are more than seven tenths and less than `prose`
+    characters are prose, a notice perhaps: they are for a filter to drop.
 
     >>> DropMenus(run=3).apply("会社概要\n採用情報\n沿革\n当社は百年前に京都で生まれました。")
     '当社は百年前に京都で生まれました。'
@@ -137,15 +138,18 @@ class DropMenus(Edit):
     run: PositiveInt = 8
     chars: PositiveInt = 50
     """A line that is longer ends a menu."""
+    prose: PositiveInt = 300
+    """Fewer characters of prose under so much of menus are not worth keeping."""
 
     @override
     def apply(self, text: str) -> str:
-        if text.count("\n") + 1 < self.run:
-            return text
         lines = text.split("\n")
         found = menus(lines, run=self.run, chars=self.chars)
         rest = [line for line, there in zip(lines, found, strict=True) if not there]
-        return "\n".join(rest) if len(rest) < len(lines) and has_prose(rest) else text
+        prose, left = prose_chars(rest), sum(map(len, rest))
+        if not prose or (prose < self.prose and left < 0.3 * sum(map(len, lines))):
+            return text
+        return "\n".join(rest)
 
 
 class DropSymbolLines(Edit):

@@ -25,6 +25,12 @@ _NO_PLACES: Places = np.empty(0, np.int64)
 _MARKS = (Class.OTHER, Class.TOTEN, Class.KUTEN, Class.REPLACEMENT)
 
 
+def within(mask: Mask, starts: Places, ends: Places) -> Places:
+    """For how many places from each start to before its end the mask is true."""
+    before = np.concatenate(([0], np.cumsum(mask)))
+    return before[ends] - before[starts]
+
+
 @dataclass(frozen=True)
 class Pieces:
     """Lines, paragraphs or sentences of a batch, empty ones left out."""
@@ -49,6 +55,10 @@ class Pieces:
     def total(self, values: NDArray[np.int64] | Mask) -> Places:
         """The sum of the values, one a piece, by document."""
         return np.bincount(self.documents, values, minlength=self.count).astype(np.int64)
+
+    def within(self, mask: Mask) -> Places:
+        """For how many characters of each the mask is true."""
+        return within(mask, self.starts, self.ends)
 
     @cached_property
     def again(self) -> Mask:
@@ -238,20 +248,13 @@ class Texts:
         begin = np.repeat(self.characters.offsets[:-1], [len(one.starts) for one in found])
         starts = begin + np.concatenate([_NO_PLACES, *(one.starts for one in found)])
         ends = starts + np.concatenate([_NO_PLACES, *(one.chars for one in found)])
-        visible = self._before(self.kinds != Class.SPACE)
-        words = visible[ends] > visible[starts]
+        words = within(self.kinds != Class.SPACE, starts, ends) > 0
         starts, ends = starts[words], ends[words]
-        letters = self._before(np.isin(self.kinds, LETTERS))
-        marks = self._before(np.isin(self.kinds, _MARKS))
         nouns = [one.nouns for one in found if one.nouns is not None]
         return Words(
             items=Items(self.characters.hashes(starts, ends), np.searchsorted(starts, self.characters.offsets)),
             chars=ends - starts,
             nouns=np.concatenate(nouns)[words] if nouns else None,
-            letters=letters[ends] > letters[starts],
-            symbols=marks[ends] - marks[starts] == ends - starts,
+            letters=within(np.isin(self.kinds, LETTERS), starts, ends) > 0,
+            symbols=within(np.isin(self.kinds, _MARKS), starts, ends) == ends - starts,
         )
-
-    def _before(self, mask: Mask) -> Places:
-        """For how many characters before each place `mask` is true."""
-        return np.concatenate(([0], np.cumsum(mask)))

@@ -1,9 +1,5 @@
 """Measures, and the filters that are thresholds on them. `filter.py` says what both are."""
 
-from typing import Annotated
-
-from pydantic import Field
-
 from bunbuku_corpus.filters.characters import (
     Characters,
     CompressionRatio,
@@ -30,6 +26,7 @@ from bunbuku_corpus.filters.characters import (
     TooShort,
 )
 from bunbuku_corpus.filters.filter import Bounds, Filter, Measure, Ratio, Values
+from bunbuku_corpus.filters.joints import CutOff, CutOffRatio, JointBits, OddJoints
 from bunbuku_corpus.filters.listed import (
     Host,
     ListedHost,
@@ -118,6 +115,7 @@ from bunbuku_corpus.filters.repetition import (
     RepeatedNgrams,
     TopNgramShare,
 )
+from bunbuku_corpus.filters.unions import AnyFilter, AnyMeasure
 from bunbuku_corpus.filters.wording import (
     LetterWordRatio,
     MeanWord,
@@ -140,133 +138,6 @@ from bunbuku_corpus.filters.wording import (
     WordCount,
 )
 
-AnyFilter = Annotated[
-    TooShort
-    | TooLong
-    | OtherLanguage
-    | TooLittleKana
-    | TooFewLetters
-    | TooFewJapanese
-    | TooLittleJapanese
-    | TooLittleHiragana
-    | TooMuchKatakana
-    | NoEarlyKana
-    | OddCompression
-    | Mojibake
-    | RepeatedLines
-    | RepeatedParagraphs
-    | DuplicateLines
-    | DuplicateLineCharacters
-    | DuplicateSentences
-    | DuplicateSentenceCharacters
-    | OddSentences
-    | EndlessSentence
-    | EllipsisSentences
-    | TooFewKuten
-    | UnfinishedLines
-    | TooLittleProse
-    | ShortLines
-    | BulletLines
-    | EllipsisLines
-    | RepeatedNgrams
-    | DominantNgram
-    | FrequentNgram
-    | RecurringNgrams
-    | TooFewWords
-    | TooManyWords
-    | OddWords
-    | TooFewLetterWords
-    | TooManyNouns
-    | TooFewStopWords
-    | TooManySymbols
-    | TooManyNewlines
-    | TopWordNgram
-    | RepeatedWordNgrams
-    | ListedWords
-    | TooManyListedWords
-    | SuspectUrl
-    | ListedHost
-    | ListedSite
-    | OtherTopLevelDomain
-    | TooLittleVariety
-    | OneWordEverywhere
-    | MostlyMenus
-    | TooFewSentences
-    | Fragments
-    | OddParticles
-    | StrayParticles
-    | Exclamations
-    | Templates
-    | Echoes
-    | StuffedWord
-    | PersonalInformation
-    | TooMuchPersonalInformation
-    | OddValue,
-    Field(discriminator="type"),
-]
-
-AnyMeasure = Annotated[
-    Characters
-    | JapaneseCharacters
-    | KanaRatio
-    | LetterRatio
-    | JapaneseRatio
-    | HiraganaRatio
-    | KatakanaRatio
-    | EarlyKana
-    | CompressionRatio
-    | MojibakeRatio
-    | Language
-    | RepeatedLineRatio
-    | RepeatedParagraphRatio
-    | DuplicateLineRatio
-    | DuplicateLineCharRatio
-    | DuplicateSentenceRatio
-    | DuplicateSentenceCharRatio
-    | MeanSentence
-    | LongestSentence
-    | EllipsisSentenceRatio
-    | CharactersPerKuten
-    | LineEndRatio
-    | ProseRatio
-    | ShortLineRatio
-    | BulletLineRatio
-    | EllipsisLineRatio
-    | RepeatedNgramRatio
-    | DominantNgramRatio
-    | TopNgramShare
-    | RecurringNgramShare
-    | WordCount
-    | MeanWord
-    | LetterWordRatio
-    | NounRatio
-    | StopWordCount
-    | SymbolWordRatio
-    | NewlineWordRatio
-    | TopWordNgramRatio
-    | RepeatedWordNgramRatio
-    | ListedWordRatio
-    | ListedWordCount
-    | UrlWordCount
-    | Host
-    | SiteCategory
-    | TopLevelDomain
-    | CharacterVariety
-    | CommonWordRatio
-    | MenuRatio
-    | WholeSentenceRatio
-    | FragmentRatio
-    | ParticleSurprise
-    | StrayParticleRatio
-    | ExclamationRatio
-    | TemplateRatio
-    | EchoRatio
-    | KeywordDensity
-    | PersonalInformationRatio
-    | PersonalInformationCount,
-    Field(discriminator="type"),
-]
-
 __all__ = [
     "AnyFilter",
     "AnyMeasure",
@@ -279,6 +150,8 @@ __all__ = [
     "ColumnValue",
     "CommonWordRatio",
     "CompressionRatio",
+    "CutOff",
+    "CutOffRatio",
     "DominantNgram",
     "DominantNgramRatio",
     "DuplicateLineCharRatio",
@@ -307,6 +180,7 @@ __all__ = [
     "Host",
     "JapaneseCharacters",
     "JapaneseRatio",
+    "JointBits",
     "KanaRatio",
     "KatakanaRatio",
     "KeywordDensity",
@@ -331,6 +205,7 @@ __all__ = [
     "NoEarlyKana",
     "NounRatio",
     "OddCompression",
+    "OddJoints",
     "OddParticles",
     "OddSentences",
     "OddValue",

@@ -89,6 +89,7 @@ class KeywordDensity(Measure):
 class MenuRatio(Measure):
     """Share of the characters that stand in menus: at least `run` short lines one after another that are no sentences."""
 
+    revision = 2
     type: Literal["menu_ratio"] = "menu_ratio"
     run: PositiveInt = 8
     chars: PositiveInt = 50

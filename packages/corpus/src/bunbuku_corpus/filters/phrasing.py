@@ -25,36 +25,34 @@ class WholeSentenceRatio(Measure):
     """Share of the Japanese letters that stand in whole sentences; none for a text without any.
 
     A whole sentence ends with 。 or another full stop and has some kana, or it ends as lines of prose do and has more of it, or it is
-    nearly half of hiragana and has at least `chars` characters, as a line that was broken is.
+    nearly half of hiragana and has at least `chars` characters, as a line that was broken is. A line that begins with a digit has to
+    end as one: it is a heading.
     """
 
+    revision = 2
     type: Literal["whole_sentence_ratio"] = "whole_sentence_ratio"
     chars: PositiveInt = 6
 
     @override
     def of(self, texts: Texts) -> Values:
         sentences = texts.sentences
-        letters = _inside(np.isin(texts.kinds, _WORD_SIGNS), sentences)
+        letters = sentences.within(np.isin(texts.kinds, _WORD_SIGNS))
         return ratio(sentences.total(letters * self._whole(texts, sentences, letters)), sentences.total(letters))
 
     def _whole(self, texts: Texts, sentences: Pieces, letters: Places) -> Mask:
-        kana = _inside(np.isin(texts.kinds, (Class.HIRAGANA, Class.KATAKANA)), sentences)
-        hiragana = _inside(texts.kinds == Class.HIRAGANA, sentences)
+        kana = sentences.within(np.isin(texts.kinds, (Class.HIRAGANA, Class.KATAKANA)))
+        hiragana = sentences.within(texts.kinds == Class.HIRAGANA)
         last = texts.last_characters(sentences)
         stopped = (SCRIPTS[classes(last)] == Script.MARK) & (letters >= _FEWEST_LETTERS) & (kana >= 0.1 * letters)
         closed = np.isin(last, [ord(mark) for mark in LINE_ENDS]) & (hiragana >= 0.2 * letters)
-        return stopped | ((closed | (hiragana >= 0.45 * letters)) & (sentences.chars >= self.chars))
-
-
-def _inside(mask: Mask, pieces: Pieces) -> Places:
-    """How many characters of each piece are true."""
-    before = np.concatenate(([0], np.cumsum(mask)))
-    return before[pieces.ends] - before[pieces.starts]
+        broken = (hiragana >= 0.45 * letters) & (texts.kinds[sentences.starts] != Class.DIGIT)
+        return stopped | ((closed | broken) & (sentences.chars >= self.chars))
 
 
 class FragmentRatio(Measure):
     """Share of the Japanese letters of a text of less than `chars` characters that stand in no whole sentence."""
 
+    revision = 2
     type: Literal["fragment_ratio"] = "fragment_ratio"
     chars: PositiveInt = 100
 
@@ -166,7 +164,7 @@ class TemplateRatio(Measure):
         sentences = texts.sentences
         hashes = Items(signs, np.array([0, len(signs)])).hashes(place[sentences.starts], place[sentences.ends])
         forms = Pieces(sentences.starts, sentences.ends, sentences.documents, hashes, len(texts))
-        long = _inside(texts.kinds == Class.HIRAGANA, sentences) >= self.hiragana
+        long = sentences.within(texts.kinds == Class.HIRAGANA) >= self.hiragana
         found = ratio(sentences.total(sentences.chars * (long & forms.shared)), sentences.total(sentences.chars))
         return np.where(sentences.numbers >= _SENTENCES, found, np.nan)
 

@@ -45,7 +45,7 @@ class AnnotateRun(EngineRun):
 _ONE_WORKER = AnnotateRun()
 
 
-@stage("corpus.annotate", revision=4, resumable=True)
+@stage("corpus.annotate", revision=5, resumable=True)
 def annotate(
     draft: Draft, config: AnnotateConfig, corpus: Artifact[Corpus], *, run: AnnotateRun = _ONE_WORKER
 ) -> Corpus:

@@ -27,7 +27,7 @@ class CleanRun(EngineRun):
 _ONE_WORKER = CleanRun()
 
 
-@stage("corpus.clean", revision=4, resumable=True)
+@stage("corpus.clean", revision=5, resumable=True)
 def clean(draft: Draft, config: CleanConfig, corpus: Artifact[Corpus], *, run: CleanRun = _ONE_WORKER) -> Corpus:
     """Normalize every document and drop those that a filter rejects.
 
@@ -54,8 +54,8 @@ def clean(draft: Draft, config: CleanConfig, corpus: Artifact[Corpus], *, run: C
                                                   advertising or boilerplate words
         suspect_url, listed_host, listed_site, other_top_level_domain
                                                   where a text was found
-        too_little_variety, one_word_everywhere, stuffed_word, odd_particles, stray_particles, exclamations,
-        templates, echoes                         word salad, search engines' pages, cries, templates
+        too_little_variety, one_word_everywhere, stuffed_word, odd_particles, stray_particles, odd_joints, cut_off,
+        exclamations, templates, echoes           word salad, search engines' pages, cries, templates
         too_few_sentences, fragments, mostly_menus
                                                   menus, lists of wares, link lists
         personal_information, too_much_personal_information
