@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,21 @@ def page(body: str, charset: str = "utf-8", extra: str = "") -> str:
 
 def plain(body: str) -> str:
     return body.replace("①", "").replace("髙", "高")
+
+
+@given(
+    st.lists(
+        st.sampled_from(["は", "の", "、", "「", "々", "…", "Ａ", "𠮷", "&#12398;", "&hellip;", " を ", "友人"]),
+        max_size=8,
+    )
+)
+def test_no_character_between_two_tags_is_lost(words: list[str]):
+    body = (
+        "昨日の" + "".join(f"<a href='/'>山</a>{word}<b>川</b>" for word in words) + "を見てから長い道を歩いて帰った。"
+    )
+    seen = body.replace("&#12398;", "の").replace("&hellip;", "…")
+    text = "".join(re.sub("<[^>]*>", "", seen).split())
+    assert text in "".join(text_of_html(page(body), "resiliparse").split())
 
 
 def record(body: bytes, url: str, kind: WarcRecordType = WarcRecordType.response, headers: str = "text/html") -> bytes:

@@ -1,5 +1,6 @@
 """The main text of an HTML page, and the text of a PDF. The one module that knows resiliparse, trafilatura and pdfium."""
 
+import html
 import re
 from statistics import median
 from typing import TYPE_CHECKING, Literal
@@ -16,6 +17,14 @@ _ENDS = "。．！？.!?」』）)：:"
 _JAPANESE = re.compile("[\u3041-\u30ff\u3400-\u9fff々〇、。（）「」]")
 
 
+# resiliparse loses text between two tags that is one character of three bytes, as は in <b>東京</b>は<b>日本</b>. Icons, which stand in the
+# private use area, may go on being lost.
+_LOST = "\u2014\u2015\u2025\u2026\u3001-\ud7ff\uf900-\ufffd\U00020000-\U0003ffff"
+_ALONE = re.compile(rf">\s*(?:[{_LOST}]|&#?\w+;)(?=\s*<)")
+_IS_LOST = re.compile(f"[{_LOST}]")
+_MARK = "\u2060"  # a word joiner: nothing to be seen, and a second character
+
+
 class Unreadable(ValueError):
     """A page that has no text, for a reason that can be said."""
 
@@ -25,13 +34,21 @@ def text_of_html(page: str, extractor: Extractor) -> str:
 
     >>> text_of_html("<nav><a>ホーム</a></nav><main><p>本文の一段落目です。</p><p>二段落目です。</p></main>", "resiliparse")
     '本文の一段落目です。\n\n二段落目です。'
+    >>> text_of_html("<main><p><a>東京</a>は<a>日本</a>の<b>首都</b>です。</p></main>", "resiliparse")
+    '東京は日本の首都です。'
     """
     if extractor == "trafilatura":
         return _by_trafilatura(page)
     from resiliparse.extract.html2text import extract_plain_text
 
-    text = extract_plain_text(page, main_content=True, list_bullets=False, alt_texts=False)
-    return _BLANK.sub("\n\n", text).strip()
+    marked = _ALONE.sub(_with_mark, page)
+    text = extract_plain_text(marked, main_content=True, list_bullets=False, alt_texts=False)
+    return _BLANK.sub("\n\n", text.replace(_MARK, "")).strip()
+
+
+def _with_mark(found: re.Match[str]) -> str:
+    character = html.unescape(found[0][1:].strip())
+    return found[0] + _MARK if _IS_LOST.fullmatch(character) else found[0]
 
 
 def _by_trafilatura(page: str) -> str:
