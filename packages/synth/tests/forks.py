@@ -2,7 +2,6 @@
 
 Imports are done once, and with `weights` in the job so is the reading of weights: a model of 135 million weights takes a minute to
 unpack, and what is to be killed is the run. Everything else is done by each fork: opening the engine and the stores, asking, publishing.
-With a path behind the job, there is no fork: the process itself is that one run.
 """
 
 import functools
@@ -37,9 +36,6 @@ def main() -> None:
     weights = Path(job["weights"]) if job["weights"] else None
     config, run = GenerateConfig.model_validate(job["config"]), GenerateRun.model_validate(job["run"])
     corpus = load(Path(job["corpus"]), Corpus)
-    if len(sys.argv) > 2:
-        generate(Path(sys.argv[2]), config, corpus, teacher_file=weights, run=run)
-        return
     if weights:
         read_once(weights)
     tell("ready")
