@@ -115,7 +115,7 @@ def write_questions(folder: Path, sentences: list[str]) -> None:
     chance = random.Random(0)
     some = chance.sample([one for one in sentences if one[2:6].isalpha() and one[-6:-1].isalpha()], 400)
     rows: dict[str, list[dict[str, object]]] = {
-        "facts.jsonl": [{"subject": one[2:6], "object": one[-6:-1]} for one in some[:200]],
+        "facts.jsonl": [{"id": str(n), "subject": one[2:6], "object": one[-6:-1]} for n, one in enumerate(some[:200])],
         "items.jsonl": [{"id": n, "question": one} for n, one in enumerate(some)],
         "labels.jsonl": [
             {"text": "".join(chance.choices(sentences, k=8)) + "今だけ送料無料！" * (n % 2 * 5), "label": str(n % 2)}

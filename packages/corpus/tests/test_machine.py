@@ -222,7 +222,7 @@ def test_killed_twice_it_goes_on_and_makes_the_same_bytes(make, tmp_path: Path, 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("stage", ("gather", *ON_ENGINES, *ALONE))
 def test_killed_at_ten_random_moments_it_makes_the_same_bytes(make, tmp_path: Path, stage: str):
-    """One run after another is killed, and the last let through; where one ends before, the next ones make another."""
+    """One run after another is killed, the last let through with one worker; where one ends before, others follow."""
     pytest.importorskip("sklearn")
     given = task(make, stage, tmp_path, 4000, sentences=30, shard=1000)
     more = () if stage in ALONE else workers(tmp_path, 2)
@@ -241,5 +241,5 @@ def test_killed_at_ten_random_moments_it_makes_the_same_bytes(make, tmp_path: Pa
             made += 1
             assert content(out) == content(tmp_path / "whole"), made
     out = tmp_path / f"killed-{made}"
-    subprocess.run(asked(make, stage, given, out, *more), check=True, capture_output=True)
+    subprocess.run(asked(make, stage, given, out), check=True, capture_output=True)  # with one worker in place of two
     assert content(out) == content(tmp_path / "whole")
