@@ -18,12 +18,19 @@ from typing import Any
 
 import pytest
 from bunbuku_contracts import Artifact, Corpus, Dialogues, load
-from bunbuku_inference import OpenAIEngine, TransformersEngine
+from bunbuku_inference import OpenAIEngine, TransformersEngine, VllmEngine
 from bunbuku_synth import GenerateConfig, GenerateRun, read_items
 from bunbuku_synth.tasks import Arithmetic, Rewrite
 from bunbuku_synth.tasks.teaching import TeacherSampling
 
 ROOT = Path(__file__).parents[3]
+SETTINGS = {
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "OMP_NUM_THREADS": "1",
+}
 KILLS = int(os.environ.get("BUNBUKU_KILLS", "20"))
 TEXTS = [
     f"The {who} {did} a {thing} near the {place} in the {when}."
@@ -34,30 +41,34 @@ TEXTS = [
 ]
 
 
+def write_job(
+    folder: Path, corpus: Artifact[Corpus], run: GenerateRun, *, count: int, weights: Path | None, max_tokens: int = 10
+) -> list[str]:
+    """The command that does it."""
+    shape: dict[str, Any] = {"language": "en", "min_chars": 20, "max_chars": 90, "max_sentences": 1}
+    rewrite = Rewrite(count=count, sampling=TeacherSampling(max_tokens=max_tokens), **shape)
+    config = GenerateConfig(tasks=(Arithmetic(count=5), rewrite), teacher="tiny")
+    job = {
+        "weights": str(weights) if weights else None,
+        "corpus": str(corpus.dir),
+        "config": config.model_dump(mode="json"),
+        "run": run.model_dump(mode="json"),
+    }
+    (folder / "job.json").write_text(json.dumps(job))
+    return [sys.executable, str(Path(__file__).with_name("forks.py")), str(folder / "job.json")]
+
+
 class Forks:
     """Runs of one job, each in a process that can be killed."""
 
-    def __init__(
-        self, folder: Path, corpus: Artifact[Corpus], run: GenerateRun, *, count: int, weights: Path | None
-    ) -> None:
-        shape: dict[str, Any] = {"language": "en", "min_chars": 20, "max_chars": 90, "max_sentences": 1}
-        rewrite = Rewrite(count=count, sampling=TeacherSampling(max_tokens=10), **shape)
-        config = GenerateConfig(tasks=(Arithmetic(count=5), rewrite), teacher="tiny")
-        job = {
-            "weights": str(weights) if weights else None,
-            "corpus": str(corpus.dir),
-            "config": config.model_dump(mode="json"),
-            "run": run.model_dump(mode="json"),
-        }
-        (folder / "job.json").write_text(json.dumps(job))
-        command = [sys.executable, str(Path(__file__).with_name("forks.py")), str(folder / "job.json")]
+    def __init__(self, folder: Path, command: list[str]) -> None:
         self.process = subprocess.Popen(
             command,
             cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+            env=os.environ | SETTINGS,
         )
         assert self._said() == "ready"
 
@@ -141,7 +152,8 @@ def test_twenty_kills_of_transformers_with_a_real_model_change_no_byte(tmp_path:
     if fetched.returncode:
         pytest.skip(f"the weights cannot be had: {fetched.stderr[-300:]}")
     engine = TransformersEngine(device="cpu", batch_size=1)
-    forks = Forks(tmp_path, english, GenerateRun(engine=engine), count=30, weights=Path(fetched.stdout.strip()))
+    run, weights = GenerateRun(engine=engine), Path(fetched.stdout.strip())
+    forks = Forks(tmp_path, write_job(tmp_path, english, run, count=30, weights=weights))
     kill_and_compare(tmp_path, forks, 30)
     forks.close()
 
@@ -157,11 +169,9 @@ def vllm_server(tmp_path_factory: pytest.TempPathFactory, wide_llama: Path) -> I
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(wide_llama)]
     command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", "tiny", "--dtype", "float32"]
     command += ["--enforce-eager", "--generation-config", "vllm", "--max-model-len", "1024"]
-    settings = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    settings |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": "1"}
     with log.open("wb") as output:
         server = subprocess.Popen(
-            command, stdout=output, stderr=output, env=os.environ | settings, start_new_session=True
+            command, stdout=output, stderr=output, env=os.environ | SETTINGS, start_new_session=True
         )
     try:
         deadline = time.monotonic() + 2400
@@ -191,6 +201,20 @@ def test_twenty_kills_beside_a_vllm_server_change_no_byte(
 ) -> None:
     """S1 with vLLM's server on the CPU, greedy, in 32-bit numbers; the server lives on and sees clients vanish."""
     engine = OpenAIEngine(base_url=vllm_server, served_model="tiny", concurrency=concurrency, timeout_seconds=120)
-    forks = Forks(tmp_path, english, GenerateRun(engine=engine), count=120, weights=None)
+    forks = Forks(tmp_path, write_job(tmp_path, english, GenerateRun(engine=engine), count=120, weights=None))
     kill_and_compare(tmp_path, forks, 120)
+    forks.close()
+
+
+@pytest.mark.vllm
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_twenty_kills_of_vllm_in_this_process_change_no_byte(tmp_path: Path, english: Any, wide_llama: Path) -> None:
+    """S1 with vLLM's offline engine on the CPU, greedy, in 32-bit numbers, four texts at once."""
+    if find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed here")
+    engine = VllmEngine(dtype="float32", cpu_cache_gibibytes=1, eager=True, max_sequences=4, max_context_tokens=1024)
+    command = write_job(tmp_path, english, GenerateRun(engine=engine), count=140, weights=wide_llama, max_tokens=60)
+    forks = Forks(tmp_path, command)
+    kill_and_compare(tmp_path, forks, 140)
     forks.close()
