@@ -1,7 +1,9 @@
 """What must not change a result: how rows are batched or packed, where the reference comes from, whether it is merged."""
 
 import json
+import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from bunbuku_align.balance import balance_as_pretrained
 from bunbuku_align.batches import Packed, ordered, packed
 from bunbuku_align.examples import prepare_dialogues
 from bunbuku_align.parquet import read_dialogues
+from bunbuku_align.run import disk_bytes
 from bunbuku_align.template import ChatTokenizer
 from bunbuku_contracts import Artifact, ArtifactError, Checkpoint, ConfigError, read_sections
 from peft import PeftModel
@@ -330,8 +333,26 @@ def test_an_adapter_for_what_a_model_has_not_is_refused(make, dialogues, tmp_pat
 
 
 def test_states_take_a_bounded_place_on_disk(make, dialogues, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = [(0, 0)]
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            [*there] = tmp_path.glob(".many.*.scratch")
+            seen.append((sum(map(disk_bytes, there)), sum(len(files) for one in there for *_, files in os.walk(one))))
+
+    base = make.model()
+    weights = sum(file.bytes for file in base.files() if file.path.endswith(".safetensors")) / 4
     run = HERE.model_copy(update={"save_every_steps": 1})
-    short = sft(tmp_path / "few", SftConfig(**FEW), make.model(), dialogues, run=run).manifest.metrics
-    many = SftConfig(**few(max_steps=12))
-    often = sft(tmp_path / "many", many, make.model(), dialogues, run=run).manifest.metrics
-    assert 0 < often["disk_bytes.most"] <= 1.1 * short["disk_bytes.most"], "more steps, no more states at once"
+    config = SftConfig(**few(max_steps=12), adapter=Full())
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        metrics = sft(tmp_path / "many", config, base, dialogues, run=run).manifest.metrics
+    finally:
+        over.set()
+        watcher.join()
+    most, files = (max(found) for found in zip(*seen, strict=True))
+    assert 24 * weights < most <= metrics["disk_bytes.most"], "as seen from outside"
+    assert metrics["disk_bytes.most"] < 36 * weights + 3 * 100_000, "three states, weights and two moments each"
+    assert files < 50

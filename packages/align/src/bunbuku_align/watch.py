@@ -29,7 +29,8 @@ class Watch(TrainerCallback):
         self.start = measure()
         self.seconds = 0.0
         self.most_disk_bytes = 0
-        """Under the scratch folder when a state was just written: with what it replaces, if that is still there."""
+        """Under the scratch folder when a state was just written, what it replaces included."""
+        self._disk_bytes = 0
         self._clock = 0.0
         self._progress: Iterator[int] = iter(())
         self._writer: SummaryWriter | None = None
@@ -38,6 +39,7 @@ class Watch(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         done = state.global_step
+        self._disk_bytes = disk_bytes(self.draft.scratch)
         self._writer = SummaryWriter(self.draft.log, purge_step=done + 1 if done else None)
         self._progress = self.draft.track(range(done, state.max_steps), unit="steps", total=state.max_steps - done)
         next(self._progress, None)
@@ -71,8 +73,11 @@ class Watch(TrainerCallback):
             )
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
-        self.most_disk_bytes = max(self.most_disk_bytes, disk_bytes(self.draft.scratch))
+        written = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        (written / COMPLETE).touch()
+        # The state that is one too many went after this one was written.
+        self.most_disk_bytes = max(self.most_disk_bytes, self._disk_bytes + disk_bytes(written))
+        self._disk_bytes = disk_bytes(self.draft.scratch)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
