@@ -39,14 +39,16 @@ for m in dense moe; do
     bunbuku-align   merge      --checkpoint "$o/$m-sft" --adapter "$o/$m-dpo-adapter" --out "$o/$m-chat"
 done
 
-models=(); for m in dense upcycled moe dense-chat moe-chat; do models+=(--checkpoints "$m=$o/$m"); done
+models=(); for m in dense upcycled moe dense-sft moe-sft dense-chat moe-chat; do models+=(--checkpoints "$m=$o/$m"); done
 stages=(); for m in "$o"/dense-trained@* "$o"/moe-trained@*; do [[ ! -d $m ]] || stages+=(--checkpoints "$(basename "${m/-trained/}")=$m"); done
 bunbuku-eval        baseline   "$c/baseline.toml"   --tokens "$o/tokens" --tokenizer "$o/tokenizer" --corpus "$o/corpus#validation" --out "$o/bigram"
-bunbuku-eval        perplexity "$c/perplexity.toml" "${models[@]}" --corpus "$o/corpus#validation" --out "$o/perplexity"
-bunbuku-eval        choice     "$c/choice.toml"     "${models[@]}" --items "$o/exam" --out "$o/choice"
+bunbuku-eval        perplexity "$c/perplexity.toml" "${stages[@]}" "${models[@]}" --corpus "$o/corpus#validation" --out "$o/perplexity"
+bunbuku-eval        choice     "$c/choice.toml"     "${stages[@]}" "${models[@]}" --items "$o/exam" --out "$o/choice"
 bunbuku-eval        generate   "$c/samples.toml"    "${stages[@]}" "${models[@]}" --out "$o/samples"
+bunbuku-eval        leaderboard --reports perplexity="$o/perplexity" --reports choice="$o/choice" --out "$o/leaderboard" >/dev/null
 reports=(); for r in clean unique compression bigram perplexity choice samples similarity; do reports+=(--reports "$r=$o/$r"); done
 bunbuku-eval        report     "$c/report.toml"     "${reports[@]}" "${models[@]}" --out "$o/report" >/dev/null
 
 bunbuku tree "$o/report"
+echo "leaderboard: $o/leaderboard/index.html"
 echo "report: $o/report/index.html"

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from bunbuku_contracts import Report, Spec, lineage, load
+from bunbuku_contracts import Report, Spec, lineage, load, read_sections
 
 ROOT = Path(__file__).parents[2]
 MINI = Path(__file__).parent / "mini"
@@ -109,6 +109,22 @@ def test_the_report_has_what_the_models_were_measured_by(run: tuple[Path, str]):
     assert alike["similarity.trained.mean"] < alike["similarity.upcycled.mean"]  # experts drift apart
     assert load(folder / "out" / "bigram", Report).manifest.metrics["bits_per_byte.kneser_ney.total"] > 0
     assert json.loads((report.dir / "manifest.json").read_text())["spec"]["page"] == "index.html"
+
+
+@pytest.mark.timeout(900)
+def test_the_leaderboard_follows_the_models_over_their_training(run: tuple[Path, str]):
+    folder, shown = run
+    board = load((folder / re.findall(r"^leaderboard: (.+)$", shown, re.MULTILINE)[0]).parent, Report)
+    (section,) = read_sections(board)
+    models = {str(row[0]) for row in section.tables[0].rows}
+    ends = {"dense", "upcycled", "moe", "dense-sft", "moe-sft", "dense-chat", "moe-chat"}
+    assert models > ends
+    assert all(name.startswith("dense@") for name in models - ends)
+    lines = [curve.points for curve in section.curves if curve.y_label == "bits_per_byte, perplexity"]
+    # The dense model at its milestone and its end, the mixture as it was copied and at its end: the end is better.
+    bits = [points for points in lines if len(points) > 1]
+    assert [len(points) for points in bits] == [2, 2]
+    assert all(points[0][0] < points[1][0] and points[0][1] > points[1][1] for points in bits)
 
 
 @pytest.mark.long
