@@ -18,9 +18,14 @@ EVERYWHERE = Lora(rank=2, alpha=4, experts=True, router=True)
 CASES = {
     "dpo": ("llama", DpoConfig(**FEW, adapter=Lora(rank=2))),
     "sft-full": ("llama", SftConfig(**FEW, learning_rate=1e-3, adapter=Full())),
+    "dpo-full": ("llama", DpoConfig(**FEW, learning_rate=1e-3, adapter=Full())),
+    "sft-full-mixture": ("mixtral", SftConfig(**FEW, learning_rate=1e-3, adapter=Full())),
+    "dpo-full-mixture": ("mixtral", DpoConfig(**FEW, learning_rate=1e-3, adapter=Full())),
     "sft-mixture": ("mixtral", SftConfig(**FEW, adapter=EVERYWHERE)),
     "dpo-mixture": ("mixtral", DpoConfig(**FEW, objective=Cdpo(), adapter=EVERYWHERE)),
 }
+SHORT = ("dpo", "sft-full-mixture")
+"""What the default run tries."""
 DIES = """
 import os, signal, sys
 from pathlib import Path
@@ -43,7 +48,7 @@ stage(Path("killed"), *given, run=AlignRun.model_validate_json(run))
 
 
 @pytest.mark.parametrize(
-    "case", ["dpo", *(pytest.param(name, marks=pytest.mark.long) for name in CASES if name != "dpo")]
+    "case", [name if name in SHORT else pytest.param(name, marks=pytest.mark.long) for name in CASES]
 )
 def test_a_training_that_was_killed_ends_in_the_same_bytes(case, make, numerals, tmp_path: Path) -> None:
     kind, config = CASES[case]

@@ -3,26 +3,50 @@
 from typing import Any, cast
 
 import torch
+from bunbuku_contracts import BunbukuError
 from torch import nn
+from transformers import PreTrainedModel, Trainer
 from trl.trainer.dpo_config import DPOConfig as TrlDpoConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.kto_config import KTOConfig as TrlKtoConfig
 from trl.trainer.kto_trainer import KTOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
+from bunbuku_align.loading import no_bars
 from bunbuku_align.objectives import Answers, Reference, judge, needs_reference
 from bunbuku_align.training import AnyObjective, Dpo, Ipo, Kto
 
 
-class _Silent:
-    """Tells nobody: no telemetry, no model card in the trainer's state."""
+class _Mended(Trainer):
+    """Tells nobody, by telemetry or a model card in the trainer's state, and goes on from the weights of that state."""
 
     def _send_telemetry(self) -> None: ...
 
     def create_model_card(self, *args: object, **kwargs: object) -> None: ...
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        """All weights are read as they were written: experts one by one, under names that the model has not in memory.
 
-class _Ready(_Silent):
+        transformers 5 looks for the names in memory and passes over what it does not find (trainer.py, `load_state_dict(state_dict, False)`),
+        so that a mixture went on from the experts that it began with.
+        """
+        own = model or self.model
+        if not isinstance(own, PreTrainedModel) or self.is_fsdp_enabled:
+            return super()._load_from_checkpoint(resume_from_checkpoint, model)
+        with no_bars():
+            read: Any = type(own).from_pretrained(
+                resume_from_checkpoint, dtype=own.dtype, local_files_only=True, output_loading_info=True
+            )
+        saved, found = read
+        if missing := sorted(found["missing_keys"]):
+            raise BunbukuError(
+                f"{resume_from_checkpoint} has no {missing[0]}, nor {len(missing) - 1} more of the model's weights",
+                hint="remove that folder: the training then goes on from the state before, or begins anew",
+            )
+        own.load_state_dict(saved.state_dict())
+
+
+class _Ready(_Mended):
     """Takes rows as ids, which TRL 1.16 does not foresee in its preference trainers (it does in its SFT trainer)."""
 
     def _prepare_dataset[D](self, dataset: D, *args: object, **kwargs: object) -> D:
@@ -33,7 +57,7 @@ class _Ready(_Silent):
         return dataset
 
 
-class SftTrainer(_Silent, SFTTrainer):
+class SftTrainer(_Mended, SFTTrainer):
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """TRL's; of rows without a mask, which are packed ones, it counts the tokens of the first alone."""
         before, ids = self._total_train_tokens, inputs["input_ids"]
