@@ -6,13 +6,14 @@ from itertools import pairwise
 import pytest
 from bunbuku_eval.charts import Series, line_chart, thinned, ticks
 from bunbuku_eval.graph import GAP, NODE_WIDTH, Vertex, depths, draw, spread
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 values = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))
 
 
 @given(values, st.floats(1e-3, 1e6), st.integers(3, 10))
+@example(1.0, 400_001.0, 3)  # a step of half a million has no multiple there
 def test_ticks_lie_inside_at_even_distances_and_are_neither_none_nor_a_crowd(low, span, about) -> None:
     found = ticks(low, low + span, about=about)
     assert 1 <= len(found) <= about + 1

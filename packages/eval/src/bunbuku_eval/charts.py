@@ -55,10 +55,12 @@ def ticks(low: float, high: float, *, about: int = 6) -> list[float]:
 
     >>> ticks(0.0, 970.0)
     [0.0, 200.0, 400.0, 600.0, 800.0]
+    >>> ticks(1.0, 400_002.0, about=3)
+    [250000.0]
     """
     step = _step((high - low) / max(about - 1, 1))
-    first = math.ceil(low / step - 1e-9)
-    last = math.floor(high / step + 1e-9)
+    while (first := math.ceil(low / step - 1e-9)) > (last := math.floor(high / step + 1e-9)):
+        step /= 2  # few ticks can be so far apart that none lies inside
     return [round(index * step, 12) for index in range(first, last + 1)]
 
 
