@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from bunbuku_contracts import Artifact, Checkpoint, load
 
-pytestmark = pytest.mark.timeout(900)  # Slurm waits two minutes before it starts a job anew, and sooner it fails
+pytestmark = pytest.mark.timeout(900)
 
 SLURM = Path(__file__).parents[2] / "runs" / "slurm"
 TRAIN = """\
