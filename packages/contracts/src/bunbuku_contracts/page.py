@@ -65,12 +65,13 @@ def _section(section: Section, drawn: Mapping[str, str]) -> Iterator[str]:
 
 def _table(table: Table) -> str:
     head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
-    rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in table.rows)
+    rows = "".join(f"<tr>{''.join(map(cell, row))}</tr>\n" for row in table.rows)
     caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
     return f'<div class="wide"><table>{caption}<thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div>\n'
 
 
-def _cell(value: str | float | None) -> str:
+def cell(value: str | float | None) -> str:
+    """A cell of a table."""
     if isinstance(value, str):
         return f"<td>{escape(value)}</td>"
     return f'<td class="n">{"–" if value is None else shown(value)}</td>'

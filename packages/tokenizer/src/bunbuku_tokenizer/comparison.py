@@ -8,10 +8,10 @@ from itertools import combinations
 
 import numpy as np
 from bunbuku_contracts import Curve, Picture, Section, Table
+from bunbuku_contracts.page import shown
 
 from bunbuku_tokenizer import pictures
 from bunbuku_tokenizer.measurement import Counts, Measured, Text
-from bunbuku_tokenizer.page import shown
 from bunbuku_tokenizer.roundtrip import Trips
 from bunbuku_tokenizer.scripts import kind_of
 

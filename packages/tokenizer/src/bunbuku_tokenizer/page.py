@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 
 from bunbuku_contracts import Curve, Section, Table
+from bunbuku_contracts.page import cell
 
 from bunbuku_tokenizer import pictures
 
@@ -62,21 +63,6 @@ def _together(curves: Iterable[Curve]) -> Iterable[list[Curve]]:
 
 def _table(table: Table) -> str:
     head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
-    rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in table.rows)
+    rows = "".join(f"<tr>{''.join(map(cell, row))}</tr>\n" for row in table.rows)
     caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
     return f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div>\n'
-
-
-def _cell(value: str | float | None) -> str:
-    if isinstance(value, str):
-        return f"<td>{escape(value)}</td>"
-    return f'<td class="n">{"–" if value is None else shown(value)}</td>'
-
-
-def shown(value: float) -> str:
-    """A number as people read it.
-
-    >>> shown(12345), shown(1.5474), shown(99.0)
-    ('12,345', '1.547', '99')
-    """
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}".rstrip("0").removesuffix(".")

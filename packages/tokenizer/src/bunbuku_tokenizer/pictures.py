@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
-from bunbuku_contracts import Curve
+from bunbuku_contracts import Curve, drawing
 
 COLOURS = ("#b5483a", "#2f6f8f", "#5b8a3c", "#c08a1e", "#7b5ea7", "#8a6d5a", "#2f9184", "#c2678c")
 _INK, _MUTED, _RULE, _PAPER = "#2a2521", "#776d63", "#e4dcd0", "#ffffff"
@@ -58,7 +58,7 @@ def boundaries(text: str, rows: Mapping[str, Sequence[Mark]]) -> str:
     top = 4
     for line in lines:
         for name, row in rows.items():
-            parts.append(_text(_NAME - 8, top + 17, _fit(name), size=12, colour=_MUTED, anchor="end"))
+            parts.append(drawing.text(_NAME - 8, top + 17, _fit(name), size=12, colour=_MUTED, anchor="end"))
             for place, mark in enumerate(row):
                 parts += _box(text, mark, line, top, _SHADES[place % 2])
             top += _ROW
@@ -99,13 +99,13 @@ def _box(text: str, mark: Mark, line: _Line, top: float, shade: str) -> Iterator
     fill = shade if mark.tokens == 1 else _BROKEN
     note = "" if mark.tokens == 1 else f"<title>{mark.tokens} tokens</title>"
     yield (
-        f'<rect x="{_n(left + 0.5)}" y="{_n(top)}" width="{_n(right - left - 1)}" height="{_ROW - 4}" rx="4" '
+        f'<rect x="{drawing.number(left + 0.5)}" y="{drawing.number(top)}" width="{drawing.number(right - left - 1)}" height="{_ROW - 4}" rx="4" '
         f'fill="{fill}" stroke="{_MUTED}" stroke-width="0.6">{note}</rect>'
     )
     shown = "".join(map(_printable, text[start:end]))
     yield (
-        f'<text x="{_n(left + 2)}" y="{_n(top + 17)}" font-size="15" fill="{_INK}" '
-        f'textLength="{_n(right - left - 4)}" lengthAdjust="spacingAndGlyphs">{escape(shown)}</text>'
+        f'<text x="{drawing.number(left + 2)}" y="{drawing.number(top + 17)}" font-size="15" fill="{_INK}" '
+        f'textLength="{drawing.number(right - left - 4)}" lengthAdjust="spacingAndGlyphs">{escape(shown)}</text>'
     )
 
 
@@ -123,12 +123,12 @@ def bars(series: Mapping[str, Sequence[float]], labels: Sequence[str], *, x_labe
     parts = list(_frame(x_label, y_label, 0.0, highest))
     for place, label in enumerate(labels):
         left = _LEFT + group * place
-        parts.append(_text(left + group / 2, _HEIGHT - _BOTTOM + 15, label, size=11, colour=_MUTED))
+        parts.append(drawing.text(left + group / 2, _HEIGHT - _BOTTOM + 15, label, size=11, colour=_MUTED))
         for index, (name, values) in enumerate(series.items()):
             y = _y(values[place], 0.0, highest)
             parts.append(
-                f'<rect x="{_n(left + group * 0.1 + bar * index)}" y="{_n(y)}" width="{_n(bar)}" '
-                f'height="{_n(_HEIGHT - _BOTTOM - y)}" fill="{_colour(index)}">'
+                f'<rect x="{drawing.number(left + group * 0.1 + bar * index)}" y="{drawing.number(y)}" width="{drawing.number(bar)}" '
+                f'height="{drawing.number(_HEIGHT - _BOTTOM - y)}" fill="{_colour(index)}">'
                 f"<title>{escape(name)}, {escape(label)}: {values[place]:.2f}</title></rect>"
             )
     return _svg([*parts, *_legend(series)], _WIDTH, _HEIGHT, y_label)
@@ -142,10 +142,11 @@ def lines(curves: Sequence[Curve]) -> str:
     parts = list(_frame(curves[0].x_label, curves[0].y_label, 0.0, highest))
     for step in range(6):
         x = _LEFT + (_WIDTH - _LEFT - 20) * step / 5
-        parts.append(_text(x, _HEIGHT - _BOTTOM + 15, f"{right * step / 5:,.0f}", size=11, colour=_MUTED))
+        parts.append(drawing.text(x, _HEIGHT - _BOTTOM + 15, f"{right * step / 5:,.0f}", size=11, colour=_MUTED))
     for index, curve in enumerate(curves):
         drawn = " ".join(
-            f"{_n(_LEFT + (_WIDTH - _LEFT - 20) * x / right)},{_n(_y(y, 0.0, highest))}" for x, y in curve.points
+            f"{drawing.number(_LEFT + (_WIDTH - _LEFT - 20) * x / right)},{drawing.number(_y(y, 0.0, highest))}"
+            for x, y in curve.points
         )
         parts.append(f'<polyline points="{drawn}" fill="none" stroke="{_colour(index)}" stroke-width="1.8"/>')
     return _svg([*parts, *_legend([curve.name for curve in curves])], _WIDTH, _HEIGHT, curves[0].y_label)
@@ -155,18 +156,18 @@ def _frame(x_label: str, y_label: str, low: float, high: float) -> Iterator[str]
     for step in range(5):
         value = low + (high - low) * step / 4
         y = _y(value, low, high)
-        yield f'<line x1="{_LEFT}" x2="{_WIDTH - 10}" y1="{_n(y)}" y2="{_n(y)}" stroke="{_RULE}"/>'
-        yield _text(_LEFT - 6, y + 4, f"{value:.3g}", size=11, colour=_MUTED, anchor="end")
-    yield _text((_LEFT + _WIDTH) / 2, _HEIGHT - _BOTTOM + 32, x_label, size=12, colour=_MUTED)
-    turned = f'transform="rotate(-90 12 {_n((_HEIGHT - _BOTTOM) / 2)})"'
-    yield _text(12, (_HEIGHT - _BOTTOM) / 2, y_label, size=12, colour=_MUTED, more=turned)
+        yield f'<line x1="{_LEFT}" x2="{_WIDTH - 10}" y1="{drawing.number(y)}" y2="{drawing.number(y)}" stroke="{_RULE}"/>'
+        yield drawing.text(_LEFT - 6, y + 4, f"{value:.3g}", size=11, colour=_MUTED, anchor="end")
+    yield drawing.text((_LEFT + _WIDTH) / 2, _HEIGHT - _BOTTOM + 32, x_label, size=12, colour=_MUTED)
+    turned = f'transform="rotate(-90 12 {drawing.number((_HEIGHT - _BOTTOM) / 2)})"'
+    yield drawing.text(12, (_HEIGHT - _BOTTOM) / 2, y_label, size=12, colour=_MUTED, more=turned)
 
 
 def _legend(names: Iterable[str]) -> Iterator[str]:
     left = float(_LEFT)
     for index, name in enumerate(names):
-        yield f'<rect x="{_n(left)}" y="{_HEIGHT - 18}" width="12" height="10" fill="{_colour(index)}"/>'
-        yield _text(left + 16, _HEIGHT - 9, name, size=12, colour=_INK, anchor="start")
+        yield f'<rect x="{drawing.number(left)}" y="{_HEIGHT - 18}" width="12" height="10" fill="{_colour(index)}"/>'
+        yield drawing.text(left + 16, _HEIGHT - 9, name, size=12, colour=_INK, anchor="start")
         left += 34 + 12 * sum(map(_cells, name))
 
 
@@ -190,20 +191,9 @@ def _fit(name: str) -> str:
     return name if len(name) <= 18 else name[:17] + "…"
 
 
-def _text(x: float, y: float, text: str, *, size: int, colour: str, anchor: str = "middle", more: str = "") -> str:
-    return (
-        f'<text x="{_n(x)}" y="{_n(y)}" font-size="{size}" fill="{colour}" text-anchor="{anchor}"'
-        f"{' ' * bool(more)}{more}>{escape(text)}</text>"
-    )
-
-
 def _svg(parts: Iterable[str], width: float, height: float, title: str) -> str:
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_n(width)} {_n(height)}" width="{_n(width)}" '
-        f'height="{_n(height)}" font-family="sans-serif" role="img" aria-label="{escape(title)}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {drawing.number(width)} {drawing.number(height)}" width="{drawing.number(width)}" '
+        f'height="{drawing.number(height)}" font-family="sans-serif" role="img" aria-label="{escape(title)}">'
         f'<rect width="100%" height="100%" fill="{_PAPER}"/>{"".join(parts)}</svg>\n'
     )
-
-
-def _n(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")
