@@ -71,10 +71,12 @@ def archive(*bodies: str) -> bytes:
     return b"".join(record(page(body).encode(), f"https://example.jp/{n}") for n, body in enumerate(bodies))
 
 
-def pdf(*lines: str) -> bytes:
-    """A page of text in a font that every reader knows, laid out by hand."""
-    shown = b" T* ".join(b"<" + line.encode("utf-16-be").hex().encode() + b"> Tj" for line in lines)
-    content = b"BT /F1 12 Tf 14 TL 40 800 Td " + shown + b" ET"
+def pdf(*lines: str, large: str = "") -> bytes:
+    """A page of text in a font that every reader knows, laid out by hand; one line may be in larger letters."""
+    shown = b" T* ".join(
+        b"/F1 %d Tf <%s> Tj" % (14 if line == large else 12, line.encode("utf-16-be").hex().encode()) for line in lines
+    )
+    content = b"BT 16 TL 40 800 Td " + shown + b" ET"
     objects = (
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
@@ -260,6 +262,17 @@ def test_the_number_of_workers_changes_no_byte(tmp_path: Path):
 def test_a_pdf_without_text_says_so(tmp_path: Path):
     with pytest.raises(ValueError, match="no text"):
         text_of_pdf(pdf(""))
+
+
+@pytest.mark.parametrize("gap", [[""], []])
+def test_a_heading_that_the_paper_sets_apart_is_a_line_of_its_own(gap: list[str]):
+    heading, end = "長い見出しには句点がないものである", "上の段落にも句点がなくここで終わり"
+    before, after = (
+        ("この文は紙の幅のところで折り返され", "て、まだ続いている。そして、やはり"),
+        ("本文の一行目は紙の幅で折り返されて", "います。"),
+    )
+    text = text_of_pdf(pdf(*before, end, *gap, heading, *gap, *after, large="" if gap else heading))
+    assert text.split("\n") == ["".join(before) + end, "", heading, "", "".join(after)]
 
 
 @given(st.text("あいう。a\n", max_size=60))

@@ -2,8 +2,12 @@
 
 import html
 import re
-from statistics import median
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from ctypes import c_double
+from itertools import pairwise
+from math import hypot
+from statistics import median, median_low
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bunbuku_contracts import BunbukuError
 
@@ -14,6 +18,8 @@ type Extractor = Literal["resiliparse", "trafilatura"]
 
 _BLANK = re.compile(r"[ \t]*\n(?:[ \t]*\n)+")
 _ENDS = "。．！？.!?」』）)：:"
+_BLANK_LINE, _OTHER_SIZE = 1.4, 0.1
+"""How many times the usual distance between two lines, and how great a share of the size of letters, sets lines apart."""
 _JAPANESE = re.compile("[\u3041-\u30ff\u3400-\u9fff々〇、。（）「」]")
 
 
@@ -87,9 +93,62 @@ def text_of_pdf(file: bytes) -> str:
 
 
 def _page(page: "pypdfium2.PdfPage") -> str:
-    text = page.get_textpage().get_text_bounded()
+    opened = page.get_textpage()
+    lines = opened.get_text_bounded().replace("\r\n", "\n").split("\n")
+    places = _places(opened)
+    if len(places) == len(lines):  # text that lies beside the page has places, and is not read
+        apart = [""] + ["\n" * is_apart for is_apart in _apart(places)]
+        lines = [before + line for before, line in zip(apart, lines, strict=True)]
     # pdfium writes U+FFFE for a hyphen at a line's end.
-    return text.replace("\r\n", "\n").replace("\ufffe\n", "").replace("\ufffe", "")
+    return "\n".join(lines).replace("\ufffe\n", "").replace("\ufffe", "")
+
+
+class _Place(NamedTuple):
+    """Where a line stands on the paper."""
+
+    height: float
+    """Of what its letters stand on, from the page's lower edge."""
+    sizes: tuple[float, float]
+    """Of its first letter and of its last one."""
+
+    def is_apart(self, next: "_Place", usual: float) -> bool:
+        """Whether more than the `usual` distance lies between it and the next line, or that one's letters differ in size."""
+        blank = self.height - next.height > _BLANK_LINE * usual
+        return blank or abs(self.sizes[1] - next.sizes[0]) > _OTHER_SIZE * self.sizes[1]
+
+
+def _places(page: "pypdfium2.PdfTextPage") -> list[_Place | None]:
+    """The place of every line, nothing for one without a letter."""
+    from pypdfium2 import raw
+
+    lines: list[list[int]] = [[]]
+    for index in range(page.count_chars()):
+        code = raw.FPDFText_GetUnicode(page, index)
+        if code == ord("\n"):
+            lines.append([])
+        elif not chr(code).isspace():
+            lines[-1].append(index)
+    return [_place(page, line[0], line[-1]) if line else None for line in lines]
+
+
+def _place(page: "pypdfium2.PdfTextPage", first: int, last: int) -> _Place:
+    from pypdfium2 import raw
+
+    x, y, matrix = c_double(), c_double(), raw.FS_MATRIX()
+    raw.FPDFText_GetCharOrigin(page, first, x, y)
+    sizes: list[float] = []
+    for index in (first, last):
+        raw.FPDFText_GetMatrix(page, index, matrix)
+        sizes.append(raw.FPDFText_GetFontSize(page, index) * hypot(matrix.c, matrix.d))
+    return _Place(y.value, (sizes[0], sizes[1]))
+
+
+def _apart(places: Sequence[_Place | None]) -> list[bool]:
+    """For every two lines, whether the paper has a blank line between them, or the second is of another size."""
+    pairs = list(pairwise(places))
+    steps = [one.height - other.height for one, other in pairs if one and other]
+    usual = median_low([step for step in steps if step > 0] or [0.0])
+    return [bool(one and other and one.is_apart(other, usual)) for one, other in pairs]
 
 
 def unwrap(text: str) -> str:

@@ -48,7 +48,7 @@ class _File:
     waiting: Path
 
 
-@stage("corpus.extract", revision=3, resumable=True)
+@stage("corpus.extract", revision=4, resumable=True)
 def extract(draft: Draft, config: ExtractConfig, source: Path, *, run: ExtractRun = _ONE_WORKER) -> Corpus:
     """Find the main text of web pages and PDF files, in archives or single, as a corpus.
 
