@@ -8,7 +8,7 @@ import pytest
 import torch
 from bunbuku_align import AlignRun, Lora, MergeConfig, SftConfig, merge, sft
 from bunbuku_align.adapter import read_adapter
-from bunbuku_align.weights import rewrite
+from bunbuku_align.weights import Tensors, rewrite
 from bunbuku_contracts import ArtifactError, load
 from bunbuku_contracts.kinds import Checkpoint
 from hypothesis import given, settings
@@ -122,7 +122,7 @@ def test_an_adapter_tells_no_path_and_no_version(trained) -> None:
 
 
 DTYPES = st.sampled_from([torch.float64, torch.float32, torch.float16, torch.bfloat16])
-SHAPES = st.tuples(st.integers(1, 5), st.integers(1, 5))
+SHAPES = st.lists(st.integers(0, 5), max_size=3).map(tuple)
 
 
 @settings(deadline=None, max_examples=50)
@@ -136,7 +136,10 @@ def test_only_named_tensors_change_and_the_layout_stays(tmp_path_factory, shapes
     after = load_file(folder / "after.safetensors")
     assert sorted(changed) == sorted(names & before.keys())
     assert after.keys() == before.keys()
+    read = Tensors(folder / "before.safetensors")
+    assert read.names == before.keys()
     for name, tensor in before.items():
+        assert torch.equal(read.read(name), tensor)
         assert after[name].dtype == tensor.dtype
         assert torch.equal(after[name], tensor * 2 if name in names else tensor)
     same = rewrite(folder / "before.safetensors", folder / "same.safetensors", before, lambda _, tensor: tensor)
@@ -152,3 +155,12 @@ def test_a_file_cut_short_is_refused(tmp_path_factory, length) -> None:
     (folder / "cut.safetensors").write_bytes((folder / "whole.safetensors").read_bytes()[:length])
     with pytest.raises(ArtifactError, match=r"cut\.safetensors does not read as safetensors"):
         rewrite(folder / "cut.safetensors", folder / "out.safetensors", {"b"}, lambda _, tensor: tensor)
+    with pytest.raises(ArtifactError, match=r"cut\.safetensors does not read as safetensors"):
+        Tensors(folder / "cut.safetensors").read("b")
+
+
+@pytest.mark.parametrize("text", [b"", b"a page about weights", b"\1" + 7 * b"\0" + b"7", b"\2" + 7 * b"\0" + b"[]"])
+def test_what_is_no_file_of_weights_is_refused(text, tmp_path: Path) -> None:
+    (tmp_path / "other.safetensors").write_bytes(text)
+    with pytest.raises(ArtifactError, match=r"other\.safetensors does not read as safetensors"):
+        Tensors(tmp_path / "other.safetensors")

@@ -5,11 +5,9 @@ memory at a time, and what a method makes of them is written where the first one
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 
 import torch
 from bunbuku_contracts import Artifact, ArtifactError, Checkpoint, ConfigError, Draft
-from safetensors import SafetensorError, safe_open
 
 from bunbuku_align.methods import (
     AnyMethod,
@@ -24,39 +22,32 @@ from bunbuku_align.methods import (
     needs_base,
     seed_of,
 )
-from bunbuku_align.weights import copied, rewrite
+from bunbuku_align.weights import Tensors, copied, rewrite
 
 _SAME_WAY = 0.9995
 """Cosine from which two tensors count as pointing the same way: an arc would be divided by next to nothing."""
 _NOTHING = 1e-6
 
 
-class Tensors:
+class Model:
     """The tensors of a checkpoint by name, read when they are asked for."""
 
-    def __init__(self, checkpoint: Artifact[Checkpoint], stack: ExitStack) -> None:
+    def __init__(self, checkpoint: Artifact[Checkpoint]) -> None:
         self.dir = checkpoint.dir
-        self._files = {}
-        for file in checkpoint.files():
-            if file.path.endswith(".safetensors"):
-                try:
-                    opened = stack.enter_context(safe_open(checkpoint.path(file), "pt"))
-                except SafetensorError as error:
-                    raise ArtifactError(
-                        f"{checkpoint.path(file)} does not read as safetensors", hint="make the checkpoint again"
-                    ) from error
-                self._files |= dict.fromkeys(opened.keys(), opened)
+        files = [file for file in checkpoint.files() if file.path.endswith(".safetensors")]
+        opened = [Tensors(checkpoint.path(file)) for file in files]
+        self._of = {name: tensors for tensors in opened for name in tensors.names}
 
     @property
     def names(self) -> set[str]:
-        return set(self._files)
+        return set(self._of)
 
     def floating(self, name: str) -> bool:
-        return self._files[name].get_slice(name).get_dtype() in ("F64", "F32", "F16", "BF16")
+        return self._of[name].floating(name)
 
     def read(self, name: str, shape: torch.Size) -> torch.Tensor:
         """One tensor, in float32 at least."""
-        found = self._files[name].get_tensor(name)
+        found = self._of[name].read(name)
         if found.shape != shape:
             raise ArtifactError(
                 f"{name!r} is {tuple(found.shape)} in {self.dir}, but {tuple(shape)} elsewhere",
@@ -74,25 +65,24 @@ def combine_into(
     """Write what the method makes of the models into the draft, in the layout of the base or else of the first."""
     names = sorted(models)
     first = base or models[names[0]]
-    with ExitStack() as stack:
-        opened = {name: Tensors(models[name], stack) for name in names}
-        lead = Tensors(first, stack)
-        for tensors in opened.values():
-            if tensors.names != lead.names:
-                name = min(tensors.names ^ lead.names)
-                raise ArtifactError(
-                    f"{name!r} is in one of {tensors.dir} and {first.dir}, but not in the other",
-                    hint="only checkpoints of one architecture can be combined",
-                )
-        changed = {name for name in lead.names if lead.floating(name)}
+    opened = {name: Model(models[name]) for name in names}
+    lead = Model(first)
+    for model in opened.values():
+        if model.names != lead.names:
+            name = min(model.names ^ lead.names)
+            raise ArtifactError(
+                f"{name!r} is in one of {model.dir} and {first.dir}, but not in the other",
+                hint="only checkpoints of one architecture can be combined",
+            )
+    changed = {name for name in lead.names if lead.floating(name)}
 
-        def change(name: str, before: torch.Tensor) -> torch.Tensor:
-            given = [opened[model].read(name, before.shape) for model in names]
-            start = (before if before.dtype == torch.float64 else before.float()) if base else None
-            return combined(config.method, name, names, given, start).to(before.dtype)
+    def change(name: str, before: torch.Tensor) -> torch.Tensor:
+        given = [opened[model].read(name, before.shape) for model in names]
+        start = (before if before.dtype == torch.float64 else before.float()) if base else None
+        return combined(config.method, name, names, given, start).to(before.dtype)
 
-        for file, target in copied(draft, first):
-            rewrite(first.path(file), target, changed, change)
+    for file, target in copied(draft, first):
+        rewrite(first.path(file), target, changed, change)
     draft.metrics |= {"models": float(len(models)), "weights.changed": float(len(changed))}
 
 
