@@ -107,6 +107,16 @@ def test_the_page_has_tables_curves_and_stages_and_asks_for_nothing(reports, pla
     assert made.manifest.metrics["columns"] == 4
 
 
+def test_models_that_saw_as_many_tokens_are_all_drawn(place) -> None:
+    made = {
+        name: checkpoint(place("c"), Made(tokens_seen=seen)) for name, seen in (("a", 1000), ("b", 2000), ("c", 2000))
+    }
+    metrics = of("strict.a.jnli", 0.1) | of("strict.b.jnli", 0.2) | of("strict.c.jnli", 0.4)
+    report = measured(place("score"), Measured(metrics=metrics), made)
+    (section,) = read_sections(leaderboard(place("leaderboard"), LeaderboardConfig(), {"tasks": report}))
+    assert [curve.points for curve in section.curves] == [((1000, 0.1), (2000, 0.2), (2000, 0.4))]
+
+
 def test_who_won_or_lost_every_vote_is_said_to_have_no_bounded_rating(reports, place) -> None:
     votes = place("votes").with_suffix(".csv")
     rows = ["model_a,model_b,winner", *["猫,犬,a"] * 8, *["犬,猫,b"] * 8, *["犬,鳥,a"] * 6, *["鳥,犬,a"] * 5]

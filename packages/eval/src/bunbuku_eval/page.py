@@ -160,13 +160,16 @@ def _dots(top: Headline) -> str:
 
 
 def _learning(top: Headline) -> Chart | None:
-    """Bits per byte over the tokens seen, where a shape of model was measured at three points or more."""
-    points: dict[str, dict[float, float]] = {}
+    """Bits per byte over the tokens seen, where a shape of model was measured at three points or more.
+
+    Models that saw as many tokens, such as those after SFT and after DPO, stand above each other.
+    """
+    points: dict[str, list[tuple[float, float]]] = {}
     for row in top.models:
         if row.bits_per_byte is not None:
-            points.setdefault(row.shape, {}).setdefault(float(row.tokens_seen), row.bits_per_byte)
-    lines = [Series(shape, tuple(sorted(of.items()))) for shape, of in points.items()]
-    if max((len(line.points) for line in lines), default=0) < 3:
+            points.setdefault(row.shape, []).append((float(row.tokens_seen), row.bits_per_byte))
+    lines = [Series(shape, tuple(sorted(of, key=lambda point: point[0]))) for shape, of in points.items()]
+    if max((len({x for x, _ in line.points}) for line in lines), default=0) < 3:
         return None
     return together(
         "Bits per byte of unseen text over tokens seen", lines, x_label="tokens seen", y_label="bits per byte"

@@ -58,15 +58,18 @@ class Leaderboard:
 
     @cached_property
     def lines(self) -> list[tuple[Column, list[Series]]]:
-        """For each column the lines over tokens seen: one a shape of model that was measured at two points or more."""
+        """For each column the lines over tokens seen: one a shape of model that was measured at two points or more.
+
+        Models that saw as many tokens, such as those after SFT and after DPO, stand above each other, in the order of their making.
+        """
         found: list[tuple[Column, list[Series]]] = []
         for column in self.columns:
-            points: dict[str, dict[float, float]] = {}
+            points: dict[str, list[tuple[float, float]]] = {}
             for name, known in self.standings.items():
                 if column.measure in CURVED and name in column.cells:
-                    points.setdefault(known.shape, {}).setdefault(float(known.tokens_seen), column.cells[name].value)
-            lines = [Series(shape, tuple(sorted(of.items()))) for shape, of in points.items()]
-            if max((len(line.points) for line in lines), default=0) >= FEWEST_POINTS:
+                    points.setdefault(known.shape, []).append((float(known.tokens_seen), column.cells[name].value))
+            lines = [Series(shape, tuple(of)) for shape, of in points.items()]
+            if max((len({x for x, _ in line.points}) for line in lines), default=0) >= FEWEST_POINTS:
                 found.append((column, lines))
         return found
 
@@ -107,7 +110,7 @@ class Leaderboard:
         return environment().get_template("leaderboard.html.j2").render(page=self, label=label)
 
 
-@stage("eval.leaderboard", revision=2)
+@stage("eval.leaderboard", revision=3)
 def leaderboard(draft: Draft, config: LeaderboardConfig, reports: dict[str, Artifact[Report]]) -> Report:
     """Draw one HTML page of models × tasks with intervals, scores over training tokens, and perplexity by stage.
 

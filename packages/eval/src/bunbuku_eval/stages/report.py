@@ -30,7 +30,7 @@ class ReportConfig(Config):
     """Whom the data is owed to, shown with the licences."""
 
 
-@stage("eval.report", revision=1, bitwise=False)
+@stage("eval.report", revision=2, bitwise=False)
 def report(
     draft: Draft,
     config: ReportConfig,
