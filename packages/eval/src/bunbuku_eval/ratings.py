@@ -148,7 +148,10 @@ def bradley_terry(wins: Array, *, start: Array | None = None) -> Array:
 def _plain(votes: Votes, rounds: int, seed: int) -> tuple[Array, Array, Array]:
     """Strengths, their draws, and their variances, where models alone are estimated."""
     size = len(votes.models)
-    cell = (votes.a * size + votes.b) * 3 + (2 * votes.outcome).astype(np.int64)
+    # Who stood on the left makes no difference here, and half as many cells are drawn twice as fast.
+    swapped = votes.a > votes.b
+    pair = np.where(swapped, votes.b * size + votes.a, votes.a * size + votes.b)
+    cell = pair * 3 + (2 * np.where(swapped, 1 - votes.outcome, votes.outcome)).astype(np.int64)
     counts = np.bincount(cell, minlength=size * size * 3)
     there = np.flatnonzero(counts)
     strengths = bradley_terry(_wins(counts[there][None].astype(float), there, size)[0])

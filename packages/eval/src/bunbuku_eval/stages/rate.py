@@ -30,7 +30,7 @@ class RateConfig(Config):
     """A category with fewer votes gets no ratings of its own."""
 
 
-@stage("eval.rate", revision=2)
+@stage("eval.rate", revision=3)
 def rate_votes(draft: Draft, config: RateConfig, votes: Path) -> Report:
     """Rate models by votes on pairs of answers: Bradley–Terry with ties, bootstrap and sandwich intervals.
 
