@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from bunbuku_align import Cdpo, Dpo, DpoConfig, Full, SftConfig
+from bunbuku_align import AlignRun, Cdpo, Dpo, DpoConfig, Fsdp, Full, SftConfig
 
 RUNS = Path(__file__).parents[3] / "runs" / "tanuki"
 needs_runs = pytest.mark.skipif(not RUNS.exists(), reason="the package is alone here")
@@ -32,3 +32,13 @@ def test_preferences_have_the_published_values_of_their_size(size, rate, batch, 
     config = read(DpoConfig, f"dpo-{size}")
     assert (config.learning_rate, config.batch_examples, config.max_tokens) == (rate, batch, 2048)
     assert (config.epochs, config.objective, config.adapter) == (1, objective, Full())
+
+
+@needs_runs
+@pytest.mark.parametrize(("kind", "name"), [(SftConfig, "sft-8b"), (DpoConfig, "dpo-8b"), (DpoConfig, "dpo-8x8b")])
+def test_two_nodes_share_the_batches_of_the_presets(kind, name) -> None:
+    settings = tomllib.loads((RUNS.parent / "slurm" / "align.toml").read_text(encoding="utf-8"))
+    run = AlignRun.model_validate(settings)
+    assert run.sharding == Fsdp()
+    config = read(kind, name)
+    assert run.accumulation(config.batch_examples) * run.ranks == config.batch_examples

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from bunbuku_align.examples import IGNORED, Example, Pair
 from bunbuku_align.objectives import Answers, Reference, judge, needs_reference
+from bunbuku_align.ranks import as_forward
 from bunbuku_align.training import AnyObjective
 
 type AnyModel = PreTrainedModel | PeftModel
@@ -129,12 +130,15 @@ def _measure(model: AnyModel, rows: Sequence[Labelled], pad_id: int, *, adapter:
     ids_BS = _padded([ids for ids, _ in rows], pad_id).to(causal.device)
     mask_BS = _padded([[1] * len(ids) for ids, _ in rows], 0).to(causal.device)
     labels_BS = _padded([labels for _, labels in rows], IGNORED).to(causal.device)[:, 1:]
-    with model.disable_adapter() if isinstance(model, PeftModel) and not adapter else nullcontext():
+    trained_BS = labels_BS != IGNORED
+
+    def compute() -> tuple[torch.Tensor, torch.Tensor]:
         output = causal.base_model(input_ids=ids_BS, attention_mask=mask_BS, use_cache=False)
-        hidden_BSD = output.last_hidden_state[:, :-1]
-        trained_BS = labels_BS != IGNORED
-        hidden_ND = hidden_BSD[trained_BS]
-        logits_NV = cast(nn.Module, causal.get_output_embeddings())(hidden_ND).float()
+        hidden_ND = output.last_hidden_state[:, :-1][trained_BS]
+        return hidden_ND, cast(nn.Module, causal.get_output_embeddings())(hidden_ND).float()
+
+    with model.disable_adapter() if isinstance(model, PeftModel) and not adapter else nullcontext():
+        hidden_ND, logits_NV = as_forward(model, compute)
     model.train(was_training)
     labels_N = labels_BS[trained_BS]
     loss_BS = torch.zeros(labels_BS.shape, dtype=torch.float64, device=causal.device)
@@ -147,8 +151,12 @@ def _measure(model: AnyModel, rows: Sequence[Labelled], pad_id: int, *, adapter:
 def _divergence(model: AnyModel, here: _Measured, there: _Measured) -> torch.Tensor:
     """KL(here || there) of each row, summed over its trained tokens; logits of a few tokens at a time."""
     head = cast(nn.Module, bare(model).get_output_embeddings())
-    parts = zip(here.hidden_ND.split(_TOKENS_AT_ONCE), there.hidden_ND.split(_TOKENS_AT_ONCE), strict=True)
-    kl_N = torch.cat([_kl(head(one).float(), head(other).float()) for one, other in parts])
+
+    def compute() -> torch.Tensor:
+        parts = zip(here.hidden_ND.split(_TOKENS_AT_ONCE), there.hidden_ND.split(_TOKENS_AT_ONCE), strict=True)
+        return torch.cat([_kl(head(one).float(), head(other).float()) for one, other in parts])
+
+    kl_N = as_forward(model, compute)
     return torch.zeros_like(here.logprobs_B).index_add(0, here.row_N, kl_N.to(here.logprobs_B.dtype))
 
 

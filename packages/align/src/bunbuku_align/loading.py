@@ -1,9 +1,8 @@
 """A checkpoint as a model in memory, and what of it may change."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
 import torch
 from bunbuku_contracts import Artifact, ArtifactError, BunbukuError, Checkpoint, ConfigError, Draft, register_hf_models
@@ -69,18 +68,15 @@ def check_adapter(checkpoint: Artifact[Checkpoint], config: TrainingConfig) -> N
         )
 
 
-def write_model(draft: Draft, checkpoint: Artifact[Checkpoint], model: PreTrainedModel) -> None:
-    """Write the trained weights into the draft, in the layout, names and types of the checkpoint."""
-    state = model.state_dict()
+def write_model(draft: Draft, checkpoint: Artifact[Checkpoint], state: Mapping[str, torch.Tensor]) -> None:
+    """Write trained weights, by their names in memory, into the draft, in the layout, names and types of the checkpoint."""
     for file, target in copied(draft, checkpoint):
         rewrite(
             checkpoint.path(file),
             target,
             _InMemory(state),
             lambda name, weight: (
-                cast(torch.Tensor, place(name).of(state[place(name).parameter]))
-                .detach()
-                .to(device="cpu", dtype=weight.dtype)
+                place(name).of(state[place(name).parameter]).detach().to(device="cpu", dtype=weight.dtype)
             ),
         )
 
@@ -88,7 +84,7 @@ def write_model(draft: Draft, checkpoint: Artifact[Checkpoint], model: PreTraine
 class _InMemory:
     """The names on disk of weights that are in memory."""
 
-    def __init__(self, state: dict[str, torch.Tensor]) -> None:
+    def __init__(self, state: Mapping[str, torch.Tensor]) -> None:
         self._state = state
 
     def __contains__(self, name: object) -> bool:

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from bunbuku_align.held_out import Labelled
+from bunbuku_align.ranks import agreed, first
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,17 @@ def digest_of(answers: Sequence[Labelled]) -> str:
 
 
 def cached(folder: Path, key: ReferenceKey, count: int, compute: Callable[[], list[float]]) -> list[float]:
-    """The log-probabilities of this key: read if they are there, else computed and kept.
+    """The log-probabilities of this key: read if they are there, else computed, by all ranks, and kept.
 
     Raises:
         ArtifactError: A file of that name says that it is of something else, or does not read.
     """
     path = folder / f"reference-{key.digest[:24]}.safetensors"
-    if path.exists():
+    if agreed(path.exists()):
         return _read(path, key, count)
     found = compute()
+    if not first():
+        return found
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     save_file({"logprobs": torch.tensor(found, dtype=torch.float64)}, unfinished, metadata=asdict(key))

@@ -1,14 +1,18 @@
 """What a model answers before and after a training, to a few prompts that it is not trained on."""
 
+import json
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import NamedTuple
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from peft import PeftModel
 from transformers import GenerationConfig
 
 from bunbuku_align.held_out import AnyModel, bare
+from bunbuku_align.ranks import as_forward, first
 from bunbuku_align.reporting import Sample
 from bunbuku_align.template import ChatTokenizer
 
@@ -21,29 +25,39 @@ class Asked(NamedTuple):
 
 
 class Sampler:
-    """Answers before the training when it is made, and after it when asked to compare."""
+    """Answers before a training, which are kept in its scratch folder, and after it."""
 
-    def __init__(self, model: AnyModel, chat: ChatTokenizer, asked: Sequence[Asked], most_tokens: int) -> None:
+    def __init__(
+        self, model: AnyModel, chat: ChatTokenizer, asked: Sequence[Asked], most_tokens: int, scratch: Path
+    ) -> None:
         self.model = model
         self.chat = chat
         self.asked = asked
         self.most_tokens = most_tokens
-        with model.disable_adapter() if isinstance(model, PeftModel) else nullcontext():
-            self.before = self._answers()
+        self._kept = scratch / "before.json"
+
+    def ask_before(self) -> None:
+        """Let the model answer before its first step. A training that goes on finds what was said."""
+        with self.model.disable_adapter() if isinstance(self.model, PeftModel) else nullcontext():
+            answers = self._answers()
+        if first():
+            self._kept.parent.mkdir(parents=True, exist_ok=True)
+            self._kept.write_text(json.dumps(answers), encoding="utf-8")
 
     def compare(self) -> list[Sample]:
         """All of them, with what is answered now."""
-        read = self.chat.tokenizer.decode
+        read, now = self.chat.tokenizer.decode, self._answers()
+        before: list[list[int]] = json.loads(self._kept.read_text(encoding="utf-8"))
         return [
             Sample(
                 read(asked.prompt_ids),
                 read(asked.answer_ids, skip_special_tokens=True),
-                read(before, skip_special_tokens=True),
+                read(then, skip_special_tokens=True),
                 read(after, skip_special_tokens=True),
-                len(before),
+                len(then),
                 len(after),
             )
-            for asked, before, after in zip(self.asked, self.before, self._answers(), strict=True)
+            for asked, then, after in zip(self.asked, before, now, strict=True)
         ]
 
     @torch.no_grad()
@@ -61,9 +75,9 @@ class Sampler:
                 eos_token_id=tokenizer.eos_token_id,
                 pad_token_id=tokenizer.pad_token_id,
             )
-            written = model.generate(  # pyright: ignore[reportCallIssue]
-                ids, attention_mask=torch.ones_like(ids), generation_config=settings
-            )
+            generate: Any = model.generate
+            asking = partial(generate, ids, attention_mask=torch.ones_like(ids), generation_config=settings)
+            written: torch.Tensor = as_forward(self.model, asking)
             found.append(written[0, ids.shape[1] :].tolist())
         self.model.train(was_training)
         return found

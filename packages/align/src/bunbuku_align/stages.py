@@ -31,11 +31,12 @@ def sft(
     a dialogue is the assistant's, and only that is trained. An adapter comes out, which `merge` folds into the weights;
     or, with `adapter.type = "full"`, a whole checkpoint.
     """
+    from bunbuku_align.launching import train
     from bunbuku_align.loading import check_adapter
     from bunbuku_align.template import ChatTokenizer
-    from bunbuku_align.trl import Place, train_sft
+    from bunbuku_align.trl import Place
 
-    _check(checkpoint, config)
+    _check(checkpoint, config, run)
     check_adapter(checkpoint, config)
     chat = ChatTokenizer(checkpoint.dir)
     _check_tokenizer(checkpoint, len(chat.tokenizer))
@@ -47,7 +48,7 @@ def sft(
         "train": sum(len(row.input_ids) for row in prepared.train),
         "answers": sum(row.trained for row in prepared.train),
     }
-    training = train_sft(Place(draft, checkpoint, chat, run), config, prepared)
+    training = train(Place(draft, checkpoint, chat, run), config, prepared)
     report(draft, training, prepared.counts, tokens, mix=prepared.mix, title="Supervised fine-tuning")
     return _trained(checkpoint, config)
 
@@ -67,11 +68,12 @@ def dpo(
     through `sft` and `merge`. The objective is one of dpo, cdpo, ddpo, ipo, kto, simpo and orpo. An adapter comes out,
     which `merge` folds into the weights; or, with `adapter.type = "full"`, a whole checkpoint.
     """
+    from bunbuku_align.launching import train
     from bunbuku_align.loading import check_adapter
     from bunbuku_align.template import ChatTokenizer
-    from bunbuku_align.trl import Place, train_dpo
+    from bunbuku_align.trl import Place
 
-    _check(checkpoint, config)
+    _check(checkpoint, config, run)
     check_adapter(checkpoint, config)
     chat = ChatTokenizer(checkpoint.dir)
     _check_tokenizer(checkpoint, len(chat.tokenizer))
@@ -83,7 +85,7 @@ def dpo(
         "chosen": sum(len(row.chosen_ids) for row in prepared.train),
         "rejected": sum(len(row.rejected_ids) for row in prepared.train),
     }
-    training = train_dpo(Place(draft, checkpoint, chat, run), config, prepared)
+    training = train(Place(draft, checkpoint, chat, run), config, prepared)
     report(draft, training, prepared.counts, tokens, mix=prepared.mix, title="Preference optimisation")
     return _trained(checkpoint, config)
 
@@ -141,9 +143,10 @@ def _trained(checkpoint: Artifact[Checkpoint], config: TrainingConfig) -> Checkp
     return checkpoint.spec.model_copy(update={"format": made, "chat": True})
 
 
-def _check(checkpoint: Artifact[Checkpoint], config: TrainingConfig) -> None:
+def _check(checkpoint: Artifact[Checkpoint], config: TrainingConfig, run: AlignRun) -> None:
     """Raise if the checkpoint cannot be trained as asked, before anything is loaded."""
     _check_hf(checkpoint)
+    run.accumulation(config.batch_examples)
     positions = checkpoint.spec.architecture.max_positions
     if config.max_tokens > positions:
         raise ConfigError(

@@ -3,8 +3,12 @@
 from typing import Any, cast
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from bunbuku_contracts import BunbukuError
 from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedModel, Trainer
 from trl.trainer.dpo_config import DPOConfig as TrlDpoConfig
 from trl.trainer.dpo_trainer import DPOTrainer
@@ -23,6 +27,25 @@ class _Mended(Trainer):
     def _send_telemetry(self) -> None: ...
 
     def create_model_card(self, *args: object, **kwargs: object) -> None: ...
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Accelerate 1.15 divides models on accelerators alone (state.py, `AcceleratorState`); PyTorch does on CPUs as well."""
+        super().create_accelerator_and_postprocess()
+        if self.args.fsdp and not self.is_fsdp_enabled:
+            state: Any = self.accelerator.state
+            asked: dict[str, Any] = self.args.fsdp_plugin_args or {}
+            state.fsdp_plugin = FullyShardedDataParallelPlugin(**asked)
+            # Both: whoever asks for a state anew is told what the partial one says.
+            state.distributed_type = PartialState().distributed_type = DistributedType.FSDP
+            self.is_fsdp_enabled = True
+
+    def whole_weights(self) -> dict[str, torch.Tensor]:
+        """All weights by their names in memory: put together, if ranks divide them, on the first alone."""
+        model = cast(nn.Module, self.model)
+        if isinstance(model, FSDPModule):
+            whole: Any = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+            return whole
+        return model.state_dict()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """All weights are read as they were written: experts one by one, under names that the model has not in memory.

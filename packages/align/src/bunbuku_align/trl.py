@@ -26,6 +26,7 @@ from bunbuku_align.held_out import AnyModel, answer, answer_logprobs, bare, meas
 from bunbuku_align.loading import lora_of, on_gpu, open_model, threads, write_model
 from bunbuku_align.noise import add_noise
 from bunbuku_align.objectives import needs_reference
+from bunbuku_align.ranks import divided, first
 from bunbuku_align.reference import ReferenceKey, cached, digest_of
 from bunbuku_align.reporting import Point, Training
 from bunbuku_align.run import AlignRun
@@ -53,6 +54,14 @@ class Place:
     def pad_id(self) -> int:
         """Of the tokenizer, which was checked to have one."""
         return self.chat.tokenizer.pad_token_id
+
+
+def train(place: Place, config: SftConfig | DpoConfig, prepared: Prepared[Any]) -> Training:
+    """Train on dialogues or preferences, in this process, and write what came of it into the draft.
+
+    As one of several ranks it does its share, and the first writes.
+    """
+    return train_sft(place, config, prepared) if isinstance(config, SftConfig) else train_dpo(place, config, prepared)
 
 
 def train_sft(place: Place, config: SftConfig, prepared: Prepared[Example]) -> Training:
@@ -117,7 +126,7 @@ def _reference(
     def compute() -> list[float]:
         if on_gpu(place.run):
             cast(torch.nn.Module, model).to("cuda")
-        return answer_logprobs(model, answers, pad_id=place.pad_id, batch=batch)
+        return divided(answers, lambda some: answer_logprobs(model, some, pad_id=place.pad_id, batch=batch))
 
     return cached(Path(folder), key, len(answers), compute)
 
@@ -136,21 +145,27 @@ def _fit[T](
         balance_as_pretrained(bare(model))
     if config.neftune_alpha:
         add_noise(bare(model), config.neftune_alpha)
-    sampler = Sampler(model, place.chat, asked, config.sample_tokens)
-    watch = Watch(place.draft, config.measured_at(steps), lambda: _named(measure(model, rows)) if rows else {})
+    sampler = Sampler(model, place.chat, asked, config.sample_tokens, place.draft.scratch)
+    watch = Watch(place.draft, config.measured_at(steps), lambda: _named(measure(model, rows)) if rows else {}, sampler)
     trainer.remove_callback(PrinterCallback)  # it prints to standard output, which is the published path's alone
     trainer.add_callback(watch)
     with scores_trained_tokens_only():
         trainer.train(resume_from_checkpoint=_last_state(Path(str(trainer.args.output_dir))))
-    samples = sampler.compare()
-    watch.tell(samples)
-    if isinstance(model, PeftModel):
-        state = get_peft_model_state_dict(model, save_embedding_layers=False)
-        write_adapter(place.draft.dir, state, model.peft_config["default"].to_dict())
-    else:
-        write_model(place.draft, place.checkpoint, model)
+    samples = watch.compare()
+    weights = trainer.whole_weights()
+    if first():
+        _write(place, model, weights)
     points = [_numbers(entry) for entry in trainer.state.log_history]
     return Training(steps, watch.seconds, points, samples, watch.most_disk_bytes)
+
+
+def _write(place: Place, model: AnyModel, weights: dict[str, torch.Tensor]) -> None:
+    """Write what was trained, an adapter or all weights, into the draft."""
+    if isinstance(model, PeftModel):
+        state = get_peft_model_state_dict(model, state_dict=weights, save_embedding_layers=False)
+        write_adapter(place.draft.dir, state, model.peft_config["default"].to_dict())
+    else:
+        write_model(place.draft, place.checkpoint, weights)
 
 
 def _named(found: dict[str, float]) -> Point:
@@ -163,7 +178,7 @@ def _arguments(place: Place, config: TrainingConfig, rows: int) -> dict[str, Any
     return {
         "output_dir": str(place.draft.scratch / "trainer"),
         "max_steps": steps,
-        "per_device_train_batch_size": config.batch_examples // accumulation,
+        "per_device_train_batch_size": config.batch_examples // (accumulation * run.ranks),
         "gradient_accumulation_steps": accumulation,
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": _SCHEDULES[config.schedule],
@@ -184,6 +199,7 @@ def _arguments(place: Place, config: TrainingConfig, rows: int) -> dict[str, Any
         "save_total_limit": 2,
         "report_to": "none",
         "disable_tqdm": True,
+        **run.sharding.trainer,
     }
 
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ from bunbuku_contracts import BunbukuError, Draft
 from torch.utils.tensorboard import SummaryWriter
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from bunbuku_align.ranks import first, wait
 from bunbuku_align.reporting import Point, Sample
 from bunbuku_align.run import disk_bytes
+from bunbuku_align.samples import Sampler
 
 COMPLETE = "complete"
 """A file in a trainer's state that is written last: a state without it was cut off."""
@@ -20,13 +22,16 @@ type Measure = Callable[[], Point]
 
 
 class Watch(TrainerCallback):
-    """Shows progress, measures held-out rows on the way, keeps curves, and marks states that are whole."""
+    """Shows progress, measures held-out rows on the way, keeps curves, and marks states that are whole.
 
-    def __init__(self, draft: Draft, measured_at: Collection[int], measure: Measure) -> None:
+    Every rank of a training has one, and measures, since a divided model answers to all of them at once; the first writes.
+    """
+
+    def __init__(self, draft: Draft, measured_at: Collection[int], measure: Measure, sampler: Sampler) -> None:
         self.draft = draft
         self.measure = measure
         self.measured_at = measured_at
-        self.start = measure()
+        self.sampler = sampler
         self.seconds = 0.0
         self.most_disk_bytes = 0
         """Under the scratch folder when a state was just written, what it replaces included."""
@@ -39,12 +44,14 @@ class Watch(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         done = state.global_step
-        self._disk_bytes = disk_bytes(self.draft.scratch)
-        self._writer = SummaryWriter(self.draft.log, purge_step=done + 1 if done else None)
-        self._progress = self.draft.track(range(done, state.max_steps), unit="steps", total=state.max_steps - done)
-        next(self._progress, None)
+        if first():
+            self._disk_bytes = disk_bytes(self.draft.scratch)
+            self._writer = SummaryWriter(self.draft.log, purge_step=done + 1 if done else None)
+            self._progress = self.draft.track(range(done, state.max_steps), unit="steps", total=state.max_steps - done)
+            next(self._progress, None)
         if not done:
-            self.keep(state, self.start)
+            self.keep(state, self.measure())
+            self.sampler.ask_before()
         self._clock = time.perf_counter()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -73,6 +80,9 @@ class Watch(TrainerCallback):
             )
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        wait()  # each rank writes a part of a state
+        if not first():
+            return
         written = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         (written / COMPLETE).touch()
         # The state that is one too many went after this one was written.
@@ -95,12 +105,15 @@ class Watch(TrainerCallback):
         state.log_history.append({**values, "step": state.global_step})
         self._write(state.global_step, values)
 
-    def tell(self, samples: Sequence[Sample]) -> None:
-        """Put answers before and after beside the curves."""
-        with SummaryWriter(self.draft.log) as writer:
-            for number, sample in enumerate(samples):
-                text = "\n\n".join(f"**{name}**\n\n    {value!r}" for name, value in sample._asdict().items())
-                writer.add_text(f"samples/{number}", text)
+    def compare(self) -> list[Sample]:
+        """Answers before and after the training, which are put beside the curves too."""
+        samples = self.sampler.compare()
+        if first():
+            with SummaryWriter(self.draft.log) as writer:
+                for number, sample in enumerate(samples):
+                    text = "\n\n".join(f"**{name}**\n\n    {value!r}" for name, value in sample._asdict().items())
+                    writer.add_text(f"samples/{number}", text)
+        return samples
 
     def _write(self, step: int, values: Point) -> None:
         if self._writer:
