@@ -56,7 +56,7 @@ STAGES = {
     "coverage": Given("coverage", {**ON_RAW, "facts": "facts.jsonl"}),
     "contamination": Given("contamination", {**ON_RAW, "items": "items.jsonl"}),
     "decontaminate": Given("decontaminate", {**ON_RAW, "findings": "contamination"}, (), "contamination"),
-    "balance": Given("balance", ON_RAW),
+    "balance": Given("balance", {"corpus": "topics"}, (), "topics"),
     "map": Given("map", {"corpora": "web=raw"}),
 }
 

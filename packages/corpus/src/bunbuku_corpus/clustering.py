@@ -87,7 +87,8 @@ def find_topics(texts: Sequence[str], config: EmbeddingConfig, *, count: int, na
     sizes = np.bincount((vectors @ found.T).argmax(axis=1), minlength=count)
     found = found[np.argsort(-sizes, kind="stable")]
     clusters = (vectors @ found.T).argmax(axis=1)
-    groups = [[set(terms(texts[row])) for row in np.flatnonzero(clusters == topic).tolist()] for topic in range(count)]
+    # One text after another: the terms of all at once are many times as large as the texts.
+    groups = [(set(terms(texts[row])) for row in np.flatnonzero(clusters == topic).tolist()) for topic in range(count)]
     topics = _named(telling_terms(groups, 12), names)
     some = slice(0, _SILHOUETTE_TEXTS)
     return Found(Topics(embedding, found, topics), silhouette(vectors[some], clusters[some]))

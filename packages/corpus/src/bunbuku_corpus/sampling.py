@@ -3,8 +3,16 @@
 import hashlib
 import heapq
 from collections.abc import Iterable
+from typing import Protocol
 
-from bunbuku_corpus.document import Document
+
+class Named(Protocol):
+    """Whatever a document's id is kept with."""
+
+    @property
+    def id(self) -> str:
+        """The document's id."""
+        ...
 
 
 def rank(id: str, seed: int) -> int:
@@ -12,9 +20,10 @@ def rank(id: str, seed: int) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed}\n{id}".encode(), digest_size=8).digest())
 
 
-def sample(documents: Iterable[Document], count: int, *, seed: int) -> list[Document]:
+def sample[T: Named](documents: Iterable[T], count: int, *, seed: int) -> list[T]:
     """At most so many of the documents, each as likely as any other, in the order of their ranks.
 
+    >>> from bunbuku_corpus.document import Document
     >>> some = [Document(str(n), "", "", None, "", "ja") for n in range(9)]
     >>> [one.id for one in sample(some, 3, seed=1)] == [one.id for one in sample(reversed(some), 3, seed=1)]
     True

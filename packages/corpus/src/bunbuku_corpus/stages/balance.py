@@ -1,8 +1,8 @@
 """Find out how much of a corpus is what: advertising, education, and all the rest."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,8 +25,8 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from bunbuku_corpus import genres, pictures
 from bunbuku_corpus.classifier import read_classifier
-from bunbuku_corpus.columns import Described, read_described
-from bunbuku_corpus.document import Document, count_documents
+from bunbuku_corpus.columns import read_described
+from bunbuku_corpus.document import count_documents
 from bunbuku_corpus.genres import PURPOSES, Purpose
 from bunbuku_corpus.judges import AXES, Agreement, Axis, Judged, Share, Verdict, agreements, crossed, shares
 from bunbuku_corpus.labels import read_labels
@@ -73,9 +73,7 @@ def balance(
     two judges of one thing their agreement. `annotations.parquet` has all verdicts.
     """
     chosen = _choose(draft, config, corpus)
-    documents = [
-        Judged(one.document.id, len(one.document.text), one.document.text[: config.max_chars]) for one in chosen
-    ]
+    documents = [Judged(one.id, one.chars, one.text) for one in chosen]
     verdicts = [*_rules(documents, chosen, config), *_classified(documents, classifiers or {})]
     if labels:
         verdicts += _labelled(documents, labels)
@@ -97,27 +95,32 @@ def balance(
     return Report(title=TITLE, page=page.publish(draft, TITLE, sections, drawn))
 
 
-def _choose(draft: Draft, config: BalanceConfig, corpus: Artifact[Corpus]) -> list[Described]:
-    """The sample with its topics, texts cut but for their number of characters."""
-    topics: dict[str, str | None] = {}
+class _Chosen(NamedTuple):
+    """A document of the sample."""
+
+    id: str
+    chars: int
+    text: str
+    """Its beginning."""
+    topic: str | None
+
+
+def _choose(draft: Draft, config: BalanceConfig, corpus: Artifact[Corpus]) -> list[_Chosen]:
     reading = draft.track(read_described(corpus, config.topic_column), unit="documents", total=count_documents(corpus))
-
-    def documents() -> Iterator[Document]:
-        for one in reading:
-            yield one.document
-            if one.value is not None:
-                topics[one.document.id] = one.value
-
-    chosen = sample(documents(), config.sample, seed=config.seed)
+    short = (
+        _Chosen(one.document.id, len(one.document.text), one.document.text[: config.max_chars], one.value)
+        for one in reading
+    )
+    chosen = sample(short, config.sample, seed=config.seed)
     if not chosen:
         raise BunbukuError(f"{corpus.dir} has no document", hint="give a part that has some, such as DIR#train")
-    return [Described(document, topics.get(document.id)) for document in chosen]
+    return chosen
 
 
-def _rules(documents: Sequence[Judged], chosen: Sequence[Described], config: BalanceConfig) -> list[Verdict]:
+def _rules(documents: Sequence[Judged], chosen: Sequence[_Chosen], config: BalanceConfig) -> list[Verdict]:
     purposes = tuple(genres.purpose(one.text, config.purposes) for one in documents)
     forms = tuple(genres.form(one.text) for one in documents)
-    topics = tuple(one.value for one in chosen)
+    topics = tuple(one.topic for one in chosen)
     able = frozenset(one.name for one in config.purposes)
     found = [Verdict("purpose", "rules", purposes, able), Verdict("format", "rules", forms)]
     return [*found, Verdict("topic", "column", topics)] if any(topics) else found
