@@ -9,7 +9,10 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from bunbuku_contracts import Report, Spec, lineage, load, read_sections
+import torch
+from bunbuku_contracts import Dialogues, Report, Spec, lineage, load, read_sections
+from bunbuku_synth import read_items
+from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[2]
 MINI = Path(__file__).parent / "mini"
@@ -125,6 +128,49 @@ def test_the_leaderboard_follows_the_models_over_their_training(run: tuple[Path,
     bits = [points for points in lines if len(points) > 1]
     assert [len(points) for points in bits] == [2, 2]
     assert all(points[0][0] < points[1][0] and points[0][1] > points[1][1] for points in bits)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_a_milestone_is_taught_to_answer_and_asked_verified_questions_that_teaching_did_not_hold(run: tuple[Path, str]):
+    folder, _ = run
+    [milestone] = (folder / "out").glob("dense-trained@*")
+    out = folder / "milestone"
+    done = recipe(folder, "milestone.sh", MINI, folder / "out", MILESTONE=milestone, MILESTONE_OUT=out, SFT_STEPS="1")
+    assert done.returncode == 0, done.stderr[-4000:]
+    asked = [json.loads(line) for line in (out / "questions" / "questions.jsonl").read_text().splitlines()]
+    taught = {item.messages[0].content for item in read_items(load(folder / "out" / "dialogues", Dialogues))}
+    assert asked and not {row["question"] for row in asked} & taught
+    score = load(out / "score", Report).manifest.metrics
+    for model in ("base", "taught"):
+        assert 0 <= score[f"strict.{model}.verified.generation.chat"] <= 1
+    for name in ("perplexity", "choice"):
+        assert load(out / name, Report).manifest.metrics
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_branches_of_each_domain_are_merged_and_compared_with_one_model_of_all(run: tuple[Path, str]):
+    folder, _ = run
+    out = folder / "branches"
+    options = ["--from", folder / "out", "--recipe", MINI, "--configs", MINI.parent / "branches", "--out", out]
+    done = recipe(folder, "branches.sh", *options)
+    assert done.returncode == 0, done.stderr[-4000:]
+    bits = load(out / "perplexity", Report).manifest.metrics
+    models = ("base", "ja", "en", "whole", "linear", "ties")
+    assert all(bits[f"bits_per_byte.{name}.total"] > 0 for name in models)
+    ja, en, linear = (load_file(out / name / "model.safetensors") for name in ("ja", "en", "linear"))
+    changed = [name for name in ja if not torch.equal(ja[name], en[name])]
+    assert len(changed) > len(ja) / 2, "the branches went apart"
+    assert all(torch.allclose(linear[name], (ja[name] + en[name]) / 2, atol=1e-6) for name in ja)
+
+
+def recipe(folder: Path, script: str, *options: object, **variables: object) -> subprocess.CompletedProcess[str]:
+    """A script of runs/, with what it finds in its environment."""
+    command = ["bash", str(ROOT / "runs" / script), *map(str, options)]
+    environment = os.environ | {name: str(value) for name, value in variables.items()}
+    environment |= {"OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 @pytest.mark.long
