@@ -1,6 +1,8 @@
 """Balance: rules tell what texts are for, shares and agreements are what they should be, whoever judges."""
 
 import json
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from bunbuku_corpus import BalanceConfig, GatherConfig, LearnConfig, balance, ga
 from bunbuku_corpus.features import Features
 from bunbuku_corpus.genres import form, purpose
 from bunbuku_corpus.judges import Judged, Verdict, agreements, crossed, kappa, shares
+from bunbuku_corpus.pictures import grid
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,13 +134,33 @@ def test_the_stage_shows_shares_and_how_far_judges_agree(tmp_path: Path):
     assert titles[:2] == ["What documents are for", "Purpose by topic and format"]
     html = (report.dir / "index.html").read_text(encoding="utf-8")
     assert "advertising is " in html and html.count("<svg") == 3
+    assert "Of 60 documents drawn at random, by labels: advertising is " in html
     again = balance(tmp_path / "again", BalanceConfig(sample=60), corpus, {"purpose": classifier}, labels)
     assert again.content == report.content
+
+
+def test_names_over_a_grid_of_many_columns_are_whole():
+    drawn = grid(["法律"], [f"規定・法律・施行{n}" for n in range(10)], {}, label="shares")
+    names = re.findall(
+        r'x="([\d.]+)" y="([\d.]+)" [^>]*anchor="(\w+)" transform="rotate\((-?\d+) [^>]*>([^<]+)<', drawn
+    )
+    assert len(names) == 10
+    for x, y, anchor, degrees, name in names:
+        reach = 11 * len(name) * (1 if anchor == "start" else -1)
+        angle = math.radians(int(degrees))
+        assert 0 <= float(x) + reach * math.cos(angle) <= 760 and float(y) + reach * math.sin(angle) >= 0
 
 
 def test_judging_by_rules_alone_says_so(tmp_path: Path):
     report = balance(tmp_path / "balance", BalanceConfig(), corpus_of(tmp_path, 10))
     assert "Only one judge was asked" in (report.dir / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_judge_of_some_of_the_sample_says_of_how_many(tmp_path: Path):
+    labels = lines(tmp_path / "labels.jsonl", [{"id": f"advertising-{n}", "purpose": "advertising"} for n in (0, 5)])
+    report = balance(tmp_path / "balance", BalanceConfig(), corpus_of(tmp_path, 10), None, labels)
+    html = (report.dir / "index.html").read_text(encoding="utf-8")
+    assert "Of 10 documents drawn at random, 2 are judged by labels; of these advertising is 100.0% " in html
 
 
 def test_labels_of_other_documents_are_one_sentence(tmp_path: Path):

@@ -116,9 +116,11 @@ def grid(rows: Sequence[str], columns: Sequence[str], shares: Mapping[tuple[str,
     parts: list[str] = []
     for place, name in enumerate(columns):
         x, y = _NAME + wide * (place + 0.5), head - 8
-        if narrow:  # names stand aslant over their columns
-            turned = f'transform="rotate(-50 {number(x)} {number(y)})"'
-            parts.append(text(x, y, _fit(name, 9), size=11, anchor="start", more=turned))
+        if (
+            narrow
+        ):  # names come down aslant from the left, where there is room: to the right the last one would be cut off
+            turned = f'transform="rotate(50 {number(x)} {number(y)})"'
+            parts.append(text(x, y, _fit(name, 9), size=11, anchor="end", more=turned))
         else:
             parts.append(text(x, y, _fit(name, wide / 12), size=11))
     for place, row in enumerate(rows):

@@ -57,7 +57,7 @@ class BalanceConfig(Config):
 type _Found = Mapping[tuple[Axis, str], Sequence[Share]]
 
 
-@stage("corpus.balance", revision=2)
+@stage("corpus.balance", revision=3)
 def balance(
     draft: Draft,
     config: BalanceConfig,
@@ -213,7 +213,9 @@ def _sections(
     kinds = tuple(
         Section(
             title=captions[axis],
-            paragraphs=_headline(found["purpose", purpose.judge], purpose.judge) if axis == "purpose" else (),
+            paragraphs=_headline(found["purpose", purpose.judge], purpose.judge, len(documents))
+            if axis == "purpose"
+            else (),
             pictures=tuple(
                 Picture(path=path, caption=f"{captions[axis]}, {len(documents):,} documents drawn at random")
                 for path in drawn
@@ -224,7 +226,11 @@ def _sections(
         for axis in AXES
         if any(mine == axis for mine, _ in found)
     )
-    grids = tuple(Picture(path=path, caption="The two together") for path in drawn if path.startswith("purpose-"))
+    grids = tuple(
+        Picture(path=f"purpose-{axis}.svg", caption=f"Purpose and {axis} together")
+        for axis in ("topic", "format")
+        if f"purpose-{axis}.svg" in drawn
+    )
     return (
         *kinds[:1],
         Section(title="Purpose by topic and format", pictures=grids),
@@ -234,7 +240,7 @@ def _sections(
     )
 
 
-def _headline(some: Sequence[Share], judge: str) -> tuple[str, ...]:
+def _headline(some: Sequence[Share], judge: str, drawn: int) -> tuple[str, ...]:
     judged = sum(one.documents for one in some)
     counts = {one.label: one.documents for one in some}
     parts: list[str] = []
@@ -244,7 +250,9 @@ def _headline(some: Sequence[Share], judge: str) -> tuple[str, ...]:
             continue
         low, high = wilson(counts[label], judged)
         parts.append(f"{label} is {counts[label] / judged:.1%} ({low:.1%} to {high:.1%})")
-    said = f"Of {judged:,} documents drawn at random, by {judge}: {'; '.join(parts)}."
+    whom = f"by {judge}" if judged == drawn else f"{judged:,} are judged by {judge}; of these"
+    colon = ":" if judged == drawn else ""
+    said = f"Of {drawn:,} documents drawn at random, {whom}{colon} {'; '.join(parts)}."
     return (said, "Intervals say how far the sample may be from the corpus, not how far the judge may be wrong.")
 
 
