@@ -51,8 +51,8 @@ def corpus_of(folder: Path, about: str) -> Artifact[Corpus]:
     return gather(folder / "raw", GatherConfig(), folder / "texts.jsonl")
 
 
-def prompts_of(folder: Path) -> Artifact[Dialogues]:
-    lines = [*(sentence("cooking", n) for n in range(5)), *(sentence("stars", n) for n in range(5))]
+def prompts_of(folder: Path, *more: str) -> Artifact[Dialogues]:
+    lines = [*(sentence("cooking", n) for n in range(5)), *(sentence("stars", n) for n in range(5)), *more]
     (folder / "prompts.txt").write_text("\n".join(lines), encoding="utf-8")
     return make_prompts(folder / "prompts", NoConfig(), folder / "prompts.txt")
 
@@ -73,6 +73,16 @@ def test_texts_that_share_terms_lie_together(method: str, tmp_path: Path):
     assert report.manifest.metrics["covered.exam.trains"] == 0
     html = (report.dir / "index.html").read_text(encoding="utf-8")
     assert html.count("<circle") == 60 and "惑星" in html
+
+
+def test_prompts_without_terms_are_neither_covered_nor_far(tmp_path: Path):
+    config = CONFIG.model_copy(update={"method": "pca", "prompts": 12})
+    prompts = prompts_of(tmp_path, "これは何ですか。", "どうしてそうなるの。")
+    report = draw_map(tmp_path / "map", config, {"cooking": corpus_of(tmp_path / "a", "cooking")}, {"exam": prompts})
+    assert report.manifest.metrics["covered.exam.cooking"] == 0.5
+    html = (report.dir / "index.html").read_text(encoding="utf-8")
+    assert "2 texts without terms are not drawn" in html and "惑星" in html
+    assert "これは何ですか" not in html and "どうして" not in html
 
 
 def test_the_same_texts_give_the_same_map(tmp_path: Path):

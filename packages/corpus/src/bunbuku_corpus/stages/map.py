@@ -60,7 +60,7 @@ class _Drawn:
     texts: tuple[str, ...]
 
 
-@stage("corpus.map", revision=2, bitwise=False)
+@stage("corpus.map", revision=3, bitwise=False)
 def draw_map(
     draft: Draft,
     config: MapConfig,
@@ -85,7 +85,7 @@ def draw_map(
     _write(draft, drawn, places)
     nearest = _nearest(drawn, shared_terms(texts, config), owner)
     for (prompt, corpus), parts in nearest.items():
-        draft.metrics[f"covered.{prompt}.{corpus}"] = float((parts >= config.covered_from).mean())
+        draft.metrics[f"covered.{prompt}.{corpus}"] = _covered(parts, config)
     series = {
         some.name: [(float(x), float(y)) for x, y in places[(owner == index) & spoken]]
         for index, some in enumerate(drawn)
@@ -139,14 +139,30 @@ def _write(draft: Draft, drawn: Sequence[_Drawn], places: NDArray[np.float64]) -
 def _nearest(
     drawn: Sequence[_Drawn], rows: Any, owner: NDArray[np.int64]
 ) -> dict[tuple[str, str], NDArray[np.float32]]:
-    """For every evaluation and corpus: of each prompt's terms, weighted, the share that the best document drawn has."""
+    """For every evaluation and corpus: of each prompt's terms, weighted, the share that the best document drawn has.
+
+    A prompt without terms has none to share: it is not a number.
+    """
     weights, there = rows.power(2), rows > 0  # the squares of a row sum to one
-    return {
-        (prompts.name, corpus.name): (weights[owner == one] @ there[owner == other].T).max(axis=1).toarray().ravel()
-        for one, prompts in enumerate(drawn)
-        for other, corpus in enumerate(drawn)
-        if prompts.is_prompts and not corpus.is_prompts
-    }
+    silent = rows.getnnz(axis=1) == 0
+    found: dict[tuple[str, str], NDArray[np.float32]] = {}
+    for one, prompts in enumerate(drawn):
+        for other, corpus in enumerate(drawn):
+            if prompts.is_prompts and not corpus.is_prompts:
+                parts = (weights[owner == one] @ there[owner == other].T).max(axis=1).toarray().ravel()
+                found[prompts.name, corpus.name] = np.where(silent[owner == one], np.nan, parts)
+    return found
+
+
+def _spoken(parts: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Those of prompts that have terms."""
+    return parts[~np.isnan(parts)]
+
+
+def _covered(parts: NDArray[np.float32], config: MapConfig) -> float:
+    """The share of the prompts with terms that some document covers; none if there is no such prompt."""
+    spoken = _spoken(parts)
+    return float((spoken >= config.covered_from).mean()) if len(spoken) else 0.0
 
 
 def _signs(places: NDArray[np.float64], texts: Sequence[str], config: MapConfig) -> list[drawing.Sign]:
@@ -190,13 +206,21 @@ def _sections(
     )
     counts = tuple((some.name, "prompts" if some.is_prompts else "documents", len(some.ids)) for some in drawn)
     cover = tuple(
-        (prompts, corpus, f"{(parts >= config.covered_from).mean():.1%}", round(float(np.median(parts)), 3))
+        (
+            prompts,
+            corpus,
+            len(_spoken(parts)),
+            f"{_covered(parts, config):.1%}",
+            round(float(np.median(_spoken(parts))), 3),
+        )
         for (prompts, corpus), parts in nearest.items()
+        if len(_spoken(parts))
     )
     columns = (
         "evaluation",
         "corpus",
-        f"prompts with {config.covered_from:.0%} of their terms in one document",
+        "prompts with terms",
+        f"of these with {config.covered_from:.0%} of their terms in one document",
         "median share",
     )
     lonely = tuple(
@@ -223,4 +247,5 @@ def _loneliest(
     some: _Drawn, nearest: Mapping[tuple[str, str], NDArray[np.float32]], count: int = 8
 ) -> list[tuple[int, float]]:
     best = np.max([parts for (prompts, _), parts in nearest.items() if prompts == some.name], axis=0)
-    return [(int(row), float(best[row])) for row in np.argsort(best, kind="stable")[:count]]
+    order = np.argsort(best, kind="stable")[: min(count, len(_spoken(best)))]  # those without terms are last
+    return [(int(row), float(best[row])) for row in order]
