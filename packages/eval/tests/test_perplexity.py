@@ -1,8 +1,10 @@
 """Bits per byte of models and of the bigram baseline, by hand and on the same documents."""
 
+import json
 import math
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +23,10 @@ from bunbuku_contracts import (
     stage,
 )
 from bunbuku_eval import BaselineConfig, PerplexityConfig, Sample, baseline, perplexity
+from bunbuku_eval.bits import Scored
+from bunbuku_eval.documents import Document
 from bunbuku_eval.run import EvalRun
+from bunbuku_eval.stages.perplexity import publish
 from bunbuku_inference import TransformersEngine
 
 ON_ONE_THREAD = EvalRun(engine=TransformersEngine(threads=1, device="cpu"))
@@ -84,6 +89,21 @@ def test_the_interval_holds_the_number_and_the_table_shows_it(measured) -> None:
     (section,) = read_sections(measured)
     assert section.tables[0].rows[1][:4] == ("second", round(value, 4), round(low, 4), round(high, 4))
     assert section.tables[-1].rows[0][0] == "second"  # against the first model, on the same documents
+
+
+def test_a_domain_of_one_document_has_no_interval(tmp_path: Path) -> None:
+    scored = [
+        Scored(Document(id, "猫", "ja", source), 1, -2.0 - at) for at, (id, source) in enumerate(("ab", "cb", "da"))
+    ]
+    draft = Draft(tmp_path, tmp_path)
+    publish(draft, {"m": scored}, domains=["source"], seed=0)
+    told = {name for name in draft.metrics if name.startswith("bits_per_byte.m.source.")}
+    assert told == {f"bits_per_byte.m.source.{end}" for end in ("a", "b", "b.low", "b.high")}
+    (section,) = json.loads((tmp_path / "sections.json").read_text(encoding="utf-8"))
+    (table,) = [one for one in section["tables"] if one["columns"][0] == "source"]
+    cells = {row[0]: row[-1] for row in table["rows"]}
+    assert "to" in cells["b"]
+    assert "to" not in cells["a"]
 
 
 def test_the_baseline_is_measured_on_the_same_documents_and_tokens(measured, bigram) -> None:

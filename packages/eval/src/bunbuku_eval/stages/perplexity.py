@@ -41,7 +41,7 @@ class PerplexityConfig(Config):
     """Columns of the corpus that tell domains apart; each value of each gets its own number."""
 
 
-@stage("eval.perplexity", revision=1, bitwise=False)
+@stage("eval.perplexity", revision=2, bitwise=False)
 def perplexity(
     draft: Draft,
     config: PerplexityConfig,
@@ -113,9 +113,10 @@ def publish(
         draft.metrics[f"tokens.{name}"] = sum(one.tokens for one in scored)
         for domain in domains:
             for value, part in bits.by_domain(scored, domain).items():
-                low, high = bits.interval(part, seed=seed)
                 key = f"bits_per_byte.{name}.{domain}.{value}"
-                draft.metrics |= {key: bits.bits_per_byte(part), f"{key}.low": low, f"{key}.high": high}
+                draft.metrics[key] = bits.bits_per_byte(part)
+                if len(part) > 1:  # of one document nothing says how far the next would lie from it
+                    draft.metrics[f"{key}.low"], draft.metrics[f"{key}.high"] = bits.interval(part, seed=seed)
     first = next(iter(results.values()))
     draft.metrics["documents"] = len(first)
     draft.metrics["bytes"] = sum(one.document.bytes for one in first)
@@ -184,8 +185,11 @@ def _by_domain(results: Results, domain: Domain, *, seed: int) -> Table:
 
 
 def _with_interval(scored: Sequence[Scored], *, seed: int) -> str:
+    measured = f"{bits.bits_per_byte(scored):.4f}"
+    if len(scored) < 2:
+        return measured
     low, high = bits.interval(scored, seed=seed)
-    return f"{bits.bits_per_byte(scored):.4f} ({low:.4f} to {high:.4f})"
+    return f"{measured} ({low:.4f} to {high:.4f})"
 
 
 def _differences(results: Results, *, seed: int) -> Table:
