@@ -125,9 +125,11 @@ def test_the_leaderboard_follows_the_models_over_their_training(run: tuple[Path,
     assert all(name.startswith("dense@") for name in models - ends)
     lines = [curve.points for curve in section.curves if curve.y_label == "bits_per_byte, perplexity"]
     # The dense model at its milestone and its end, the mixture as it was copied and at its end: the end is better.
-    bits = [points for points in lines if len(points) > 1]
+    bits = [points for points in lines if len({tokens for tokens, _ in points}) > 1]
     assert [len(points) for points in bits] == [2, 2]
     assert all(points[0][0] < points[1][0] and points[0][1] > points[1][1] for points in bits)
+    # After SFT and after DPO, on as many tokens, for each of both.
+    assert [len(points) for points in lines if points not in bits] == [2, 2]
 
 
 @pytest.mark.long
