@@ -10,21 +10,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bunbuku_align import AlignRun, Cdpo, DpoConfig, Full, Lora, SftConfig, dpo, sft
+from bunbuku_align import AlignRun, Cdpo, Ddpo, DpoConfig, Full, Ipo, Kto, Lora, Orpo, SftConfig, Simpo, dpo, sft
 
 OFTEN = AlignRun(device="cpu", threads=1, save_every_steps=2)
 FEW: dict[str, Any] = {"max_tokens": 64, "batch_examples": 8, "max_steps": 8, "samples": 0, "held_out_share": 0.2}
 EVERYWHERE = Lora(rank=2, alpha=4, experts=True, router=True)
+SMALL, NOISY = Lora(rank=2), Lora(rank=2, dropout=0.1)
 CASES = {
-    "dpo": ("llama", DpoConfig(**FEW, adapter=Lora(rank=2))),
+    "sft": ("llama", SftConfig(**FEW, adapter=SMALL)),
     "sft-full": ("llama", SftConfig(**FEW, learning_rate=1e-3, adapter=Full())),
-    "dpo-full": ("llama", DpoConfig(**FEW, learning_rate=1e-3, adapter=Full())),
-    "sft-full-mixture": ("mixtral", SftConfig(**FEW, learning_rate=1e-3, adapter=Full())),
-    "dpo-full-mixture": ("mixtral", DpoConfig(**FEW, learning_rate=1e-3, adapter=Full())),
+    "sft-noisy": ("llama", SftConfig(**FEW, adapter=NOISY, packing=True, neftune_alpha=5)),
     "sft-mixture": ("mixtral", SftConfig(**FEW, adapter=EVERYWHERE)),
+    "sft-mixture-full": ("mixtral", SftConfig(**FEW, learning_rate=1e-3, adapter=Full())),
+    "dpo": ("llama", DpoConfig(**FEW, adapter=SMALL)),
+    "dpo-full": ("llama", DpoConfig(**FEW, learning_rate=1e-3, adapter=Full())),
     "dpo-mixture": ("mixtral", DpoConfig(**FEW, objective=Cdpo(), adapter=EVERYWHERE)),
+    "dpo-mixture-full": ("mixtral", DpoConfig(**FEW, learning_rate=1e-3, adapter=Full())),
+    "ddpo": ("llama", DpoConfig(**FEW, objective=Ddpo(), adapter=SMALL)),
+    "ipo": ("llama", DpoConfig(**FEW, objective=Ipo(), adapter=SMALL)),
+    "kto": ("llama", DpoConfig(**FEW, objective=Kto(), adapter=SMALL)),
+    "simpo": ("llama", DpoConfig(**FEW, objective=Simpo(), adapter=SMALL)),
+    "orpo": ("llama", DpoConfig(**FEW, objective=Orpo(), adapter=SMALL)),
 }
-SHORT = ("dpo", "sft-full-mixture")
+SHORT = ("dpo", "sft-mixture-full")
 """What the default run tries."""
 DIES = """
 import os, signal, sys
