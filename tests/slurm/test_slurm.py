@@ -81,9 +81,9 @@ def arguments(config: str, run: str, out: str) -> list[str]:
     return [config, "--run", run, "--tokens", "tokens", "--tokenizer", "tokenizer", "--out", out]
 
 
-def submit(folder: Path, slurm: dict[str, str], *given: str) -> str:
+def submit(folder: Path, slurm: dict[str, str], *given: str, script: str = "train") -> str:
     size = ["--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=0", "--time=20", "--signal=B:TERM@60", "--parsable"]
-    command = ["sbatch", *size, str(SLURM / "train.sbatch"), *given]
+    command = ["sbatch", *size, str(SLURM / f"{script}.sbatch"), *given]
     done = subprocess.run(command, cwd=folder, env=with_tools(slurm), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -105,11 +105,11 @@ def wait(until: Callable[[], bool], what: str, seconds: float = 180) -> None:
         time.sleep(0.5)
 
 
-def finish(job: str, folder: Path, slurm: dict[str, str]) -> str:
+def finish(job: str, folder: Path, slurm: dict[str, str], script: str = "train") -> str:
     """What the job said; it has to have succeeded."""
     ended = {"COMPLETED", "FAILED", "CANCELLED"}
     wait(lambda: state(job, slurm)["JobState"] in ended, f"{job} does not end", seconds=480)
-    said = (folder / f"bunbuku-train-{job}.log").read_text()
+    said = (folder / f"bunbuku-{script}-{job}.log").read_text()
     assert state(job, slurm)["JobState"] == "COMPLETED", said
     return said
 
@@ -184,6 +184,31 @@ def test_a_training_at_its_time_limit_queues_itself_anew(folder: Path, slurm: di
     ask(slurm, "scancel", job)
     said = (folder / f"bunbuku-train-{job}.log").read_text()
     assert "stopped by `time_limit_seconds` 0.5" in said
+
+
+@pytest.mark.long
+def test_two_nodes_fine_tune_what_two_processes_of_one_machine_do(folder: Path, slurm: dict[str, str]) -> None:
+    (folder / "short.toml").write_text(TRAIN.format(tokens=5 * 256).replace("length = 32", "length = 128"))
+    (folder / "tasks.toml").write_text('[[tasks]]\ntype = "arithmetic"\ncount = 60\n')
+    (folder / "sft.toml").write_text("max_tokens = 128\nmax_steps = 3\nbatch_examples = 8\nsamples = 1\n")
+    divided = 'ranks = 2\ndevice = "cpu"\nthreads = 1\nsharding = { type = "fsdp" }\n'
+    (folder / "two-here.toml").write_text(divided)
+    (folder / "two-nodes.toml").write_text(divided + 'launcher = { type = "srun", ranks_per_node = 1 }\n')
+    for command in (
+        "bunbuku-pretrain train short.toml --tokens tokens --tokenizer tokenizer --out begun",
+        "bunbuku-pretrain export --checkpoint begun --tokenizer tokenizer --out base",
+        "bunbuku-synth generate tasks.toml --corpus corpus --out dialogues",
+        "bunbuku-align sft sft.toml --run two-here.toml --checkpoint base --dialogues dialogues --out tuned-here",
+    ):
+        done = subprocess.run(
+            command.split(), cwd=folder, env=with_tools({}), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    asked = "sft sft.toml --run two-nodes.toml --checkpoint base --dialogues dialogues --out tuned-on-two-nodes"
+    finish(submit(folder, slurm, *asked.split(), script="align"), folder, slurm, "align")
+    here, there = (load(folder / name, Checkpoint) for name in ("tuned-here", "tuned-on-two-nodes"))
+    assert there.content == here.content
+    assert (there.dir / "log" / "rank-1.log").is_file()
 
 
 def test_outside_a_job_srun_is_refused(folder: Path) -> None:
