@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import distributed, nn
@@ -60,7 +60,10 @@ def as_forward[R](model: nn.Module, compute: Callable[[], R]) -> R:
     """What `compute` makes of parts of a model; those of a divided one are put together as in its forward pass."""
     if not isinstance(model, FSDPModule):
         return compute()
-    whole: Any = cast(Any, model)
+    whole: Any = model
     whole.computed = compute
-    register_fsdp_forward_method(whole, "computed")
-    return whole.computed()
+    try:
+        register_fsdp_forward_method(whole, "computed")
+        return whole.computed()
+    finally:
+        del whole.computed  # it would hold the batch that it was of
